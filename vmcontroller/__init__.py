@@ -1,0 +1,1 @@
+"""VMController: virtual machines of one host, and the work inside them, over XML-RPC."""

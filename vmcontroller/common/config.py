@@ -1,0 +1,155 @@
+"""Every key of host.yaml and guest.yaml, with its default, what is allowed and what it is for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from vmcontroller.common import settings
+from vmcontroller.common.errors import BadArgument, ConfigError
+from vmcontroller.common.model import guest_id
+from vmcontroller.common.settings import key, section
+
+STOMP_PORT = 61613
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class XmlRpcConfig:
+    """`xmlrpc`: where programs call."""
+
+    listen_on: str = key("127.0.0.1", settings.ip_address, "address of the XML-RPC server")
+    port: int = key(50505, settings.whole(0, 65535), "its TCP port; 0 takes a free one")
+    anonymous: bool = key(
+        False,
+        settings.truth,
+        "true: whoever reaches the address may do everything; without it no address is opened",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokerConfig:
+    """`broker` of the host: the STOMP broker between host and guests."""
+
+    name: str = key("morbid", settings.one_of("morbid"), "the embedded broker")
+    host: tuple[str, ...] = key(
+        (),
+        settings.auto_or_addresses,
+        "auto (loopback and the host's address in each guest network), an address, or a list",
+    )
+    port: int = key(STOMP_PORT, settings.whole(0, 65535), "its TCP port; 0 takes a free one")
+    username: str = key("", settings.text, "for an external broker")
+    password: str = key("", settings.text, "for an external broker")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HypervisorConfig:
+    """`hypervisor`: what runs the virtual machines."""
+
+    name: str = key("libvirt", settings.one_of("libvirt", "local"), "the backend")
+    uri: str = key("qemu:///system", settings.filled_text, "libvirt's connection URI")
+    accelerator: Literal["auto", "kvm", "tcg"] = key(
+        "auto",
+        settings.one_of("auto", "kvm", "tcg"),
+        "auto: KVM where a guest really boots under it, else emulation",
+    )
+    network: str = key("default", settings.filled_text, "libvirt's network for `nat`")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuestsConfig:
+    """`guests`: what the host expects of agents and guests."""
+
+    gc_grace: float = key(
+        30.0, settings.seconds(1, 86400), "a guest unheard for so many seconds is gone"
+    )
+    stop_timeout: float = key(
+        120.0, settings.seconds(1, 86400), "seconds a guest may take to shut down when asked"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FilesConfig:
+    """`files`: what copies may touch on the host."""
+
+    roots: tuple[str, ...] = key(
+        (),
+        settings.absolute_paths,
+        "directories that copies may read and write; STATE_DIR/exchange always is one",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostConfig:
+    """host.yaml."""
+
+    xmlrpc: XmlRpcConfig = section(XmlRpcConfig)
+    broker: BrokerConfig = section(BrokerConfig)
+    hypervisor: HypervisorConfig = section(HypervisorConfig)
+    guests: GuestsConfig = section(GuestsConfig)
+    files: FilesConfig = section(FilesConfig)
+    state_dir: str = key("/var/lib/vmcontroller", settings.absolute_path, "what must survive")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokerClientConfig:
+    """`broker` of the guest: where the agent connects to."""
+
+    host: str = key(
+        "auto", settings.filled_text, "auto: what the hypervisor says, else the default gateway"
+    )
+    port: int = key(STOMP_PORT, settings.whole(1, 65535), "its TCP port")
+    username: str = key("", settings.text, "login; empty: the agent's id")
+    password: str = key("", settings.text, "passcode")
+
+
+def _mac_or_empty(value: object) -> str:
+    if not settings.text(value):
+        return ""
+    try:
+        return guest_id(settings.text(value))
+    except BadArgument:
+        raise ValueError("must be a MAC address") from None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VmConfig:
+    """`vm`: who this guest is."""
+
+    network_interface: str = key(
+        "auto", settings.filled_text, "the interface whose MAC address is the guest's id"
+    )
+    beacon_interval: float = key(
+        10.0, settings.seconds(0.1, 3600), "seconds between two STILL_ALIVE"
+    )
+    id: str = key("", _mac_or_empty, "the guest's id where no interface has it")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuestConfig:
+    """guest.yaml."""
+
+    broker: BrokerClientConfig = section(BrokerClientConfig)
+    vm: VmConfig = section(VmConfig)
+    state_dir: str = key(
+        "/var/lib/vmcontroller-guest", settings.absolute_path, "output waiting for the host"
+    )
+
+
+def load_host_config(path: str) -> HostConfig:
+    """Read host.yaml; ConfigError names the file, the key and what is allowed."""
+    return settings.load(HostConfig, _read(path), path)
+
+
+def load_guest_config(path: str) -> GuestConfig:
+    """Read guest.yaml; ConfigError names the file, the key and what is allowed."""
+    return settings.load(GuestConfig, _read(path), path)
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(path, "", f"cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(path, "", f"is not UTF-8 text: {error.reason}") from error

@@ -1,0 +1,23 @@
+"""Names of the STOMP destinations (seed 001), one place for both sides."""
+
+from __future__ import annotations
+
+from vmcontroller.common.model import GuestId
+
+REQUESTS = "/topic/vmcontroller_requests"
+"""Host to all guests."""
+
+RESPONSES = "/topic/vmcontroller_responses"
+"""Guests to host: PONG, results, files."""
+
+CONNECTIONS = "/topic/vmcontroller_connections"
+"""Guests to host: HELLO, STILL_ALIVE, BYE."""
+
+
+def requests_of(guest: GuestId) -> str:
+    """Return the topic on which the host speaks to one guest.
+
+    RabbitMQ and ActiveMQ take a dot as a separator of words and reserve the colon and the
+    slash, so the MAC address goes in as twelve hex digits.
+    """
+    return f"{REQUESTS}.{guest.replace(':', '').lower()}"

@@ -1,0 +1,68 @@
+"""Frozen values that both sides share. No I/O, no clock."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NewType
+
+from vmcontroller.common.errors import BadArgument
+
+GuestId = NewType("GuestId", str)
+"""A guest's name on the broker: its MAC address, upper case, colons (the seeds' id)."""
+
+_MAC = re.compile(r"[0-9A-F]{2}(?::[0-9A-F]{2}){5}")
+
+
+def guest_id(mac: str) -> GuestId:
+    """Turn a MAC address in any usual writing into a guest's id.
+
+    Raises BadArgument when it is not six octets in hex.
+    """
+    digits = re.sub(r"[:\-.]", "", mac).upper()
+    canonical = ":".join(digits[i : i + 2] for i in range(0, len(digits), 2))
+    if not _MAC.fullmatch(canonical):
+        raise BadArgument("MAC address", f"{mac!r} is not six octets in hex")
+    return GuestId(canonical)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandSpec:
+    """What to run in a guest: no shell, `cmd` is looked up in the PATH of its environment."""
+
+    cmd: str
+    args: tuple[str, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+    """Added to the agent's own environment."""
+    path: str = ""
+    """Working directory; empty is the agent's."""
+    file_for_stdin: str = ""
+    """A file in the guest that becomes its stdin; empty: the bytes of `stdin`."""
+    stdin: bytes = b""
+    timeout_s: float = 0.0
+    """0 is none; then SIGTERM, and SIGKILL five seconds later, to the process group."""
+    user: str = ""
+    """Run as this user of the guest; empty is the agent's."""
+    output_limit_bytes: int = 64 * 2**20
+    """Kept of each stream; the rest is read and dropped, and the result says `truncated`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandResult:
+    """How a command ended. Its output travels apart from it (CMD_OUTPUT)."""
+
+    cmd_id: str
+    finished: bool
+    """False only when a signal ended it (the seeds' meaning, mended)."""
+    exit_code_or_signal: int
+    resources: Mapping[str, float]
+    """The sixteen ru_* figures of wait4 for that very child; ru_utime and ru_stime in seconds,
+    ru_maxrss in KiB."""
+    stdout_bytes: int
+    stderr_bytes: int
+    truncated: bool = False
+    timed_out: bool = False
+    error: str = ""
+    """Why it never ran: `COMMAND_NOT_FOUND: …` (127), `COMMAND_NOT_EXECUTABLE: …` (126)."""
+    duration_s: float = 0.0
