@@ -1,0 +1,191 @@
+"""Words about commands: CMD_RUN, CMD_STARTED, CMD_OUTPUT, CMD_RESULT, CMD_STORED."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+from vmcontroller.common.errors import ProtocolError
+from vmcontroller.common.model import CommandResult, CommandSpec
+from vmcontroller.common.words.ears import Ears
+from vmcontroller.common.words.wording import Spoken, Utterance, compose
+
+STREAMS = ("stdout", "stderr")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CmdRun:
+    """The host asks a guest to run a command; said again with the same id it is one command."""
+
+    NAME: ClassVar[str] = "CMD_RUN"
+
+    cmd_id: str
+    spec: CommandSpec
+
+    def how_to_say(self) -> Utterance:
+        spec = self.spec
+        return compose(
+            self.NAME,
+            {
+                "cmd": spec.cmd,
+                "args": spec.args,
+                "env": dict(spec.env),
+                "path": spec.path,
+                "fileForStdin": spec.file_for_stdin,
+                "timeout": spec.timeout_s,
+                "user": spec.user,
+                "output_limit": spec.output_limit_bytes,
+            },
+            spec.stdin,
+            cmd_id=self.cmd_id,
+        )
+
+    @classmethod
+    def heard(cls, spoken: Spoken) -> Self:
+        env = spoken.mapping("env")
+        if not all(isinstance(value, str) for value in env.values()):
+            raise ProtocolError("CMD_RUN: the values of env must be strings")
+        return cls(
+            cmd_id=spoken.header("cmd-id"),
+            spec=CommandSpec(
+                cmd=spoken.text("cmd"),
+                args=spoken.texts("args"),
+                env=env,
+                path=spoken.text("path", ""),
+                file_for_stdin=spoken.text("fileForStdin", ""),
+                stdin=spoken.payload,
+                timeout_s=spoken.number("timeout", 0),
+                user=spoken.text("user", ""),
+                output_limit_bytes=spoken.whole("output_limit"),
+            ),
+        )
+
+    def listen_and_act(self, ears: Ears, sender: str) -> None:
+        ears.heard_cmd_run(self, sender)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CmdStarted:
+    """The guest has taken a command; from now on it ends in a result."""
+
+    NAME: ClassVar[str] = "CMD_STARTED"
+
+    cmd_id: str
+    pid: int
+
+    def how_to_say(self) -> Utterance:
+        return compose(self.NAME, {"pid": self.pid}, cmd_id=self.cmd_id)
+
+    @classmethod
+    def heard(cls, spoken: Spoken) -> Self:
+        return cls(cmd_id=spoken.header("cmd-id"), pid=spoken.whole("pid"))
+
+    def listen_and_act(self, ears: Ears, sender: str) -> None:
+        ears.heard_cmd_started(self, sender)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CmdOutput:
+    """Bytes of one stream, from `offset` on; said again after a lost connection."""
+
+    NAME: ClassVar[str] = "CMD_OUTPUT"
+
+    cmd_id: str
+    stream: str
+    offset: int
+    data: bytes
+
+    def how_to_say(self) -> Utterance:
+        return compose(
+            self.NAME,
+            {"stream": self.stream, "offset": self.offset},
+            self.data,
+            cmd_id=self.cmd_id,
+        )
+
+    @classmethod
+    def heard(cls, spoken: Spoken) -> Self:
+        stream = spoken.text("stream")
+        if stream not in STREAMS:
+            raise ProtocolError(f"CMD_OUTPUT: stream must be stdout or stderr, not {stream!r:.40}")
+        return cls(
+            cmd_id=spoken.header("cmd-id"),
+            stream=stream,
+            offset=spoken.whole("offset"),
+            data=spoken.payload,
+        )
+
+    def listen_and_act(self, ears: Ears, sender: str) -> None:
+        ears.heard_cmd_output(self, sender)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CmdResult:
+    """How a command ended; said after its last CMD_OUTPUT, until the host says CMD_STORED."""
+
+    NAME: ClassVar[str] = "CMD_RESULT"
+
+    result: CommandResult
+
+    def how_to_say(self) -> Utterance:
+        result = self.result
+        return compose(
+            self.NAME,
+            {
+                "cmd-id": result.cmd_id,
+                "finished": result.finished,
+                "exitCodeOrSignal": result.exit_code_or_signal,
+                "resources": dict(result.resources),
+                "stdout-bytes": result.stdout_bytes,
+                "stderr-bytes": result.stderr_bytes,
+                "truncated": result.truncated,
+                "timed-out": result.timed_out,
+                "error": result.error,
+                "duration": result.duration_s,
+            },
+            cmd_id=result.cmd_id,
+        )
+
+    @classmethod
+    def heard(cls, spoken: Spoken) -> Self:
+        resources = spoken.mapping("resources")
+        if len(resources) > 100 or not all(
+            isinstance(value, int | float) for value in resources.values()
+        ):
+            raise ProtocolError("CMD_RESULT: resources must be at most 100 numbers")
+        return cls(
+            result=CommandResult(
+                cmd_id=spoken.header("cmd-id"),
+                finished=spoken.truth("finished"),
+                exit_code_or_signal=spoken.whole("exitCodeOrSignal"),
+                resources=resources,
+                stdout_bytes=spoken.whole("stdout-bytes"),
+                stderr_bytes=spoken.whole("stderr-bytes"),
+                truncated=spoken.truth("truncated"),
+                timed_out=spoken.truth("timed-out"),
+                error=spoken.text("error", ""),
+                duration_s=spoken.number("duration", 0),
+            )
+        )
+
+    def listen_and_act(self, ears: Ears, sender: str) -> None:
+        ears.heard_cmd_result(self, sender)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CmdStored:
+    """The host has the whole result: the guest may forget it."""
+
+    NAME: ClassVar[str] = "CMD_STORED"
+
+    cmd_id: str
+
+    def how_to_say(self) -> Utterance:
+        return compose(self.NAME, cmd_id=self.cmd_id)
+
+    @classmethod
+    def heard(cls, spoken: Spoken) -> Self:
+        return cls(cmd_id=spoken.header("cmd-id"))
+
+    def listen_and_act(self, ears: Ears, sender: str) -> None:
+        ears.heard_cmd_stored(self, sender)

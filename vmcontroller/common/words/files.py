@@ -1,0 +1,246 @@
+"""Words about copying a file; the same in both directions but for who begins.
+
+To a guest: FILE_PUT, FILE_READY back, FILE_DATA as far as FILE_CREDIT allows, FILE_END, and
+FILE_DONE back when the file is whole, verified and in place. From a guest: FILE_GET, then
+FILE_READY, FILE_DATA and FILE_END come back, and the host ends with FILE_DONE. FILE_FAILED
+from either side ends it at any time, and nothing half-done remains.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+from vmcontroller.common.errors import ProtocolError
+from vmcontroller.common.words.ears import Ears
+from vmcontroller.common.words.wording import Spoken, Utterance, compose
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileFacts:
+    """What is kept of a file besides its bytes."""
+
+    size_bytes: int
+    mode: int
+    """The twelve permission bits."""
+    mtime_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FilePut:
+    """The host wants to write this file in the guest."""
+
+    NAME: ClassVar[str] = "FILE_PUT"
+
+    transfer_id: str
+    path: str
+    facts: FileFacts
+
+    def how_to_say(self) -> Utterance:
+        return compose(
+            self.NAME,
+            {"path": self.path, **_said(self.facts)},
+            transfer_id=self.transfer_id,
+        )
+
+    @classmethod
+    def heard(cls, spoken: Spoken) -> Self:
+        return cls(
+            transfer_id=spoken.header("transfer-id"),
+            path=spoken.text("path", max_chars=4096),
+            facts=_facts(spoken),
+        )
+
+    def listen_and_act(self, ears: Ears, sender: str) -> None:
+        ears.heard_file_put(self, sender)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileGet:
+    """The host wants to read this file of the guest, and has room for `credit_bytes`."""
+
+    NAME: ClassVar[str] = "FILE_GET"
+
+    transfer_id: str
+    path: str
+    credit_bytes: int
+
+    def how_to_say(self) -> Utterance:
+        return compose(
+            self.NAME,
+            {"path": self.path, "credit": self.credit_bytes},
+            transfer_id=self.transfer_id,
+        )
+
+    @classmethod
+    def heard(cls, spoken: Spoken) -> Self:
+        return cls(
+            transfer_id=spoken.header("transfer-id"),
+            path=spoken.text("path", max_chars=4096),
+            credit_bytes=spoken.whole("credit"),
+        )
+
+    def listen_and_act(self, ears: Ears, sender: str) -> None:
+        ears.heard_file_get(self, sender)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileReady:
+    """The guest is ready to receive (with a first credit) or to send (with the file's facts)."""
+
+    NAME: ClassVar[str] = "FILE_READY"
+
+    transfer_id: str
+    facts: FileFacts
+    credit_bytes: int = 0
+
+    def how_to_say(self) -> Utterance:
+        return compose(
+            self.NAME,
+            {"credit": self.credit_bytes, **_said(self.facts)},
+            transfer_id=self.transfer_id,
+        )
+
+    @classmethod
+    def heard(cls, spoken: Spoken) -> Self:
+        return cls(
+            transfer_id=spoken.header("transfer-id"),
+            facts=_facts(spoken),
+            credit_bytes=spoken.whole("credit"),
+        )
+
+    def listen_and_act(self, ears: Ears, sender: str) -> None:
+        ears.heard_file_ready(self, sender)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileData:
+    """Bytes of the file from `offset` on; never past the receiver's credit."""
+
+    NAME: ClassVar[str] = "FILE_DATA"
+
+    transfer_id: str
+    offset: int
+    data: bytes
+
+    def how_to_say(self) -> Utterance:
+        return compose(self.NAME, {"offset": self.offset}, self.data, transfer_id=self.transfer_id)
+
+    @classmethod
+    def heard(cls, spoken: Spoken) -> Self:
+        return cls(
+            transfer_id=spoken.header("transfer-id"),
+            offset=spoken.whole("offset"),
+            data=spoken.payload,
+        )
+
+    def listen_and_act(self, ears: Ears, sender: str) -> None:
+        ears.heard_file_data(self, sender)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileCredit:
+    """The receiver has room for everything below this offset of the file."""
+
+    NAME: ClassVar[str] = "FILE_CREDIT"
+
+    transfer_id: str
+    credit_bytes: int
+
+    def how_to_say(self) -> Utterance:
+        return compose(self.NAME, {"credit": self.credit_bytes}, transfer_id=self.transfer_id)
+
+    @classmethod
+    def heard(cls, spoken: Spoken) -> Self:
+        return cls(transfer_id=spoken.header("transfer-id"), credit_bytes=spoken.whole("credit"))
+
+    def listen_and_act(self, ears: Ears, sender: str) -> None:
+        ears.heard_file_credit(self, sender)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileEnd:
+    """The sender has said all bytes; these are their number and digest."""
+
+    NAME: ClassVar[str] = "FILE_END"
+
+    transfer_id: str
+    size_bytes: int
+    sha256: str
+
+    def how_to_say(self) -> Utterance:
+        return compose(
+            self.NAME,
+            {"size": self.size_bytes, "sha256": self.sha256},
+            transfer_id=self.transfer_id,
+        )
+
+    @classmethod
+    def heard(cls, spoken: Spoken) -> Self:
+        return cls(
+            transfer_id=spoken.header("transfer-id"),
+            size_bytes=spoken.whole("size"),
+            sha256=spoken.text("sha256", max_chars=64),
+        )
+
+    def listen_and_act(self, ears: Ears, sender: str) -> None:
+        ears.heard_file_end(self, sender)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileDone:
+    """The receiver has the file whole, verified and in place."""
+
+    NAME: ClassVar[str] = "FILE_DONE"
+
+    transfer_id: str
+
+    def how_to_say(self) -> Utterance:
+        return compose(self.NAME, transfer_id=self.transfer_id)
+
+    @classmethod
+    def heard(cls, spoken: Spoken) -> Self:
+        return cls(transfer_id=spoken.header("transfer-id"))
+
+    def listen_and_act(self, ears: Ears, sender: str) -> None:
+        ears.heard_file_done(self, sender)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileFailed:
+    """One side gives up; `reason` is a published word: NO_SUCH_FILE, IS_A_DIRECTORY, …"""
+
+    NAME: ClassVar[str] = "FILE_FAILED"
+
+    transfer_id: str
+    reason: str
+    detail: str
+
+    def how_to_say(self) -> Utterance:
+        return compose(
+            self.NAME,
+            {"reason": self.reason, "detail": self.detail},
+            transfer_id=self.transfer_id,
+        )
+
+    @classmethod
+    def heard(cls, spoken: Spoken) -> Self:
+        return cls(
+            transfer_id=spoken.header("transfer-id"),
+            reason=spoken.text("reason", max_chars=64),
+            detail=spoken.text("detail", "", max_chars=4096),
+        )
+
+    def listen_and_act(self, ears: Ears, sender: str) -> None:
+        ears.heard_file_failed(self, sender)
+
+
+def _said(facts: FileFacts) -> dict[str, int]:
+    return {"size": facts.size_bytes, "mode": facts.mode, "mtime": facts.mtime_ns}
+
+
+def _facts(spoken: Spoken) -> FileFacts:
+    mode = spoken.whole("mode")
+    if mode > 0o7777:
+        raise ProtocolError(f"{spoken.name}: mode must be the permission bits, not {mode:o}")
+    return FileFacts(size_bytes=spoken.whole("size"), mode=mode, mtime_ns=spoken.whole("mtime"))
