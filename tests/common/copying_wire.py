@@ -1,0 +1,154 @@
+"""Host and guest joined in memory: every word is said and heard as on the wire, in order."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections import deque
+from pathlib import Path
+
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.internet.task import Clock
+
+from vmcontroller.common.copying.course import Course, Link
+from vmcontroller.common.errors import NotConnected
+from vmcontroller.common.model import GuestId
+from vmcontroller.common.words import hear
+from vmcontroller.common.words.files import FileFacts
+from vmcontroller.guest.files import GuestFiles
+from vmcontroller.host.roots import AllowedRoots
+from vmcontroller.host.transfers import Transfers
+
+GUEST = GuestId("52:54:00:00:00:01")
+OTHER = GuestId("52:54:00:00:00:02")
+
+
+def at_once(work, /, *args):
+    """An InThread without threads."""
+    return maybeDeferred(work, *args)
+
+
+class HeldThread:
+    """An InThread whose steps are done when the test says so."""
+
+    def __init__(self):
+        self.held = deque()
+
+    def __call__(self, work, /, *args):
+        done = Deferred()
+        self.held.append((done, work, args))
+        return done
+
+    def run_next(self):
+        done, work, args = self.held.popleft()
+        maybeDeferred(work, *args).chainDeferred(done)
+
+
+class Peer:
+    """One end alone: what it says is kept, and the connection can be broken or held up."""
+
+    def __init__(self, in_thread=at_once):
+        self.clock = Clock()
+        self.said = []
+        self.connected = True
+        self.held_up = None
+        self.link = Link(
+            clock=self.clock, in_thread=in_thread, say=self.say, writable=self.writable
+        )
+        self.course = Course(
+            transfer_id="t1", link=self.link, peer="the peer", idle_deadline_s=60, begun=True
+        )
+
+    def say(self, word):
+        if not self.connected:
+            raise NotConnected("no connection to the broker")
+        self.said.append(hear(word.how_to_say()))
+
+    def writable(self):
+        return self.held_up or succeed(None)
+
+    def names(self):
+        return [word.NAME for word in self.said]
+
+
+class Wire:
+    """Transfers and GuestFiles, and the words between them as a queue."""
+
+    def __init__(self, exchange: str, home: str, *, in_thread=at_once, guest_in_thread=at_once):
+        self.exchange = Path(exchange).absolute()
+        self.home = Path(home).absolute()
+        self.exchange.mkdir()
+        self.home.mkdir()
+        self.clock = Clock()
+        self.queue = deque()
+        self.spoken = []
+        self.cut = False
+        self.transfers = Transfers(
+            clock=self.clock,
+            in_thread=in_thread,
+            say=self._to_guest,
+            writable=lambda: succeed(None),
+            roots=AllowedRoots([str(self.exchange)]),
+        )
+        self.guest = GuestFiles(
+            reactor=self.clock,
+            say=self._to_host,
+            writable=lambda: succeed(None),
+            in_thread=guest_in_thread,
+            home=str(self.home),
+        )
+
+    def put(self, local, remote=""):
+        return Deferred.fromCoroutine(self.transfers.put(GUEST, local, remote))
+
+    def get(self, remote, local=""):
+        return Deferred.fromCoroutine(self.transfers.get(GUEST, remote, local))
+
+    def pump(self, words=10**9):
+        """Deliver up to so many words."""
+        while self.queue and words > 0:
+            words -= 1
+            to_host, utterance = self.queue.popleft()
+            word = hear(utterance)
+            method = f"heard_{word.NAME.lower()}"
+            if to_host:
+                getattr(self.transfers, method)(word, GUEST)
+            else:
+                getattr(self.guest, method)(word)
+
+    def names(self):
+        return [word.NAME for word in self.spoken]
+
+    def leftovers(self):
+        """Temporary files on either side."""
+        return [p for d in (self.exchange, self.home) for p in d.rglob("*.vmcontroller-*")]
+
+    def _to_guest(self, guest, word):
+        assert guest == GUEST
+        self._send(False, word)
+
+    def _to_host(self, word):
+        self._send(True, word)
+
+    def _send(self, to_host, word):
+        if self.cut:
+            raise NotConnected("no connection to the broker")
+        self.spoken.append(word)
+        self.queue.append((to_host, word.how_to_say()))
+
+
+def facts(size_bytes, mode=0o644, mtime_ns=1_000_000_000):
+    return FileFacts(size_bytes=size_bytes, mode=mode, mtime_ns=mtime_ns)
+
+
+def sha256(data):
+    return hashlib.sha256(data).hexdigest()
+
+
+def open_files(directory="."):
+    """Return what this process holds open below a directory: a leak shows as one more."""
+    links = []
+    for fd in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # the one that lists them
+            links.append(str(fd.readlink()))
+    return sorted(link for link in links if link.startswith(str(Path(directory).absolute())))

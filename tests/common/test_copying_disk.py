@@ -1,0 +1,229 @@
+"""What is opened, created, kept and refused on the disk, without any transfer around it."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.common.copying_wire import facts, open_files, sha256
+from vmcontroller.common.copying.landing import NewFile, temporary_name
+from vmcontroller.common.copying.reasons import DETAIL_CHARS, Reason, explained, reported
+from vmcontroller.common.copying.source import SourceFile, place_at
+from vmcontroller.common.errors import TransferFailed
+
+
+class DiskCase(SynchronousTestCase):
+    def setUp(self):
+        self.directory = Path(self.mktemp()).absolute()
+        self.directory.mkdir()
+        self.before = open_files()
+
+    def names(self):
+        return sorted(path.name for path in self.directory.iterdir())
+
+    def assert_fails(self, reason, work, *args):
+        with self.assertRaises(TransferFailed) as caught:
+            work(*args)
+        self.assertEqual(caught.exception.reason, reason)
+        self.assertEqual(open_files(), self.before)
+
+
+class TestOpening(DiskCase):
+    def open(self, name):
+        source = SourceFile.open(place_at(name, home=str(self.directory)))
+        source.close()
+        return source
+
+    def test_facts(self):
+        """Size, the twelve bits of mode, and the time to the nanosecond are told."""
+        path = self.directory / "f"
+        path.write_bytes(b"abc")
+        path.chmod(0o4750)
+        os.utime(path, ns=(1, 1_234_567_890_123_456_789))
+        self.assertEqual(self.open("f").facts, facts(3, 0o4750, 1_234_567_890_123_456_789))
+
+    def test_before_1970(self):
+        """A time that words can't carry becomes the nearest that they can."""
+        path = self.directory / "f"
+        path.touch()
+        os.utime(path, ns=(-5, -5))
+        self.assertEqual(self.open("f").facts.mtime_ns, 0)
+
+    def test_link(self):
+        """A symbolic link stands for the file that it names."""
+        (self.directory / "f").write_bytes(b"abc")
+        (self.directory / "link").symlink_to("f")
+        self.assertEqual(self.open("link").facts.size_bytes, 3)
+
+    def test_not_files(self):
+        """FIFO, device, socket, directory and what is missing each have their reason, at once."""
+        os.mkfifo(self.directory / "fifo")
+        listener = socket.socket(socket.AF_UNIX)
+        self.addCleanup(listener.close)
+        # Relative, because a socket's path is short.
+        listener.bind(os.path.relpath(self.directory / "socket"))
+        (self.directory / "loop").symlink_to("loop")
+        for name, reason in {
+            "fifo": Reason.NOT_A_FILE,
+            "socket": Reason.NOT_A_FILE,
+            "/dev/zero": Reason.NOT_A_FILE,
+            ".": Reason.IS_A_DIRECTORY,
+            "/": Reason.IS_A_DIRECTORY,
+            "fifo/": Reason.IS_A_DIRECTORY,
+            "": Reason.NO_SUCH_FILE,
+            "none": Reason.NO_SUCH_FILE,
+            "none/none": Reason.NO_SUCH_FILE,
+            "fifo/none": Reason.NO_SUCH_FILE,
+            "loop": Reason.NOT_A_FILE,
+            "a\0b": Reason.NO_SUCH_FILE,
+            "\ud800": Reason.NO_SUCH_FILE,
+            "n" * 300: Reason.NO_SUCH_FILE,
+        }.items():
+            self.assert_fails(reason, self.open, name)
+
+
+class TestLanding(DiskCase):
+    def create(self, name="new", size_bytes=3, mode=0o644):
+        place = place_at(name, home=str(self.directory))
+        self.addCleanup(place.close)
+        self.before = sorted([*self.before, str(self.directory)])
+        return NewFile(place, "t1", facts(size_bytes, mode))
+
+    def test_in_place_with_mode_and_time(self):
+        """The copy gets mode and time of the original; it was nobody else's to read before."""
+        new = self.create(mode=0o751)
+        (temporary,) = self.directory.iterdir()
+        self.assertEqual(temporary.name, ".new.vmcontroller-t1")
+        self.assertEqual(stat.S_IMODE(temporary.stat().st_mode), 0o600)
+        new.write(b"ab")
+        new.write(bytearray(b"c"))
+        new.put_in_place(sha256(b"abc"))
+        new.discard()
+        found = (self.directory / "new").stat()
+        self.assertEqual(stat.S_IMODE(found.st_mode), 0o751)
+        self.assertEqual(found.st_mtime_ns, facts(3).mtime_ns)
+        self.assertEqual(self.names(), ["new"])
+        self.assertEqual(open_files(), self.before)
+
+    def test_rights_are_not_handed_out(self):
+        """Set-user-ID, set-group-ID and sticky never reach the copy."""
+        new = self.create(size_bytes=0, mode=0o7755)
+        new.put_in_place(sha256(b""))
+        self.assertEqual(stat.S_IMODE((self.directory / "new").stat().st_mode), 0o755)
+
+    def test_link_is_kept(self):
+        """What a link names is replaced, not the link; as cp does."""
+        (self.directory / "real").write_bytes(b"old")
+        (self.directory / "link").symlink_to("real")
+        new = self.create("link")
+        new.write(b"abc")
+        new.put_in_place(sha256(b"abc"))
+        self.assertTrue((self.directory / "link").is_symlink())
+        self.assertEqual((self.directory / "real").read_bytes(), b"abc")
+
+    def test_longest_name(self):
+        """A name as long as names may be needs no longer temporary name."""
+        name = "é" * 127
+        new = self.create(name, size_bytes=0)
+        new.put_in_place(sha256(b""))
+        self.assertEqual(self.names(), [name])
+
+    @given(st.text(min_size=1, max_size=255), st.uuids())
+    def test_temporary_names_fit(self, name, transfer_id):
+        """Every temporary name is within the 255 bytes of a name, whatever the characters."""
+        try:
+            os.fsencode(name)
+        except UnicodeEncodeError:
+            return
+        made = temporary_name(name, transfer_id.hex)
+        self.assertLessEqual(len(os.fsencode(made)), 255)
+        self.assertTrue(made.startswith("."))
+
+    def test_refused_targets(self):
+        """A directory is not replaced, nor a FIFO, nor anything else that is no file."""
+        (self.directory / "d").mkdir()
+        os.mkfifo(self.directory / "fifo")
+        for name, reason in {
+            "d": Reason.IS_A_DIRECTORY,
+            "fifo": Reason.NOT_A_FILE,
+            "n" * 256: Reason.NO_SUCH_FILE,
+        }.items():
+            with self.assertRaises(TransferFailed) as caught:
+                self.create(name)
+            self.assertEqual(caught.exception.reason, reason)
+        self.assertEqual(self.names(), ["d", "fifo"])
+
+    def test_more_than_the_disk(self):
+        """A file that can't fit is refused before its first byte, and nothing remains."""
+        for size_bytes in (2**60, 2**63 - 1):
+            with self.assertRaises(TransferFailed) as caught:
+                self.create(size_bytes=size_bytes)
+            self.assertEqual(caught.exception.reason, Reason.DISK_FULL)
+        self.assertEqual(self.names(), [])
+
+    def test_taken_temporary_name(self):
+        """A link or file that lies under the temporary name is not written through."""
+        (self.directory / "target").write_bytes(b"keep")
+        (self.directory / ".new.vmcontroller-t1").symlink_to("target")
+        with self.assertRaises(TransferFailed):
+            self.create()
+        self.assertEqual((self.directory / "target").read_bytes(), b"keep")
+
+    def test_space_is_held(self):
+        """What was announced is taken from the disk at once, so that it can't run out."""
+        size_bytes = 2**20
+        new = self.create(size_bytes=size_bytes)
+        (temporary,) = self.directory.iterdir()
+        self.assertGreaterEqual(temporary.stat().st_blocks * 512, size_bytes)
+        new.discard()
+        new.discard()
+        self.assertEqual(self.names(), [])
+
+    def test_other_digest(self):
+        """Bytes that are not those meant do not replace what was there."""
+        (self.directory / "new").write_bytes(b"old")
+        new = self.create()
+        new.write(b"abd")
+        with self.assertRaises(TransferFailed) as caught:
+            new.put_in_place(sha256(b"abc"))
+        self.assertEqual(caught.exception.reason, Reason.DIGEST_MISMATCH)
+        new.discard()
+        self.assertEqual(self.names(), ["new"])
+        self.assertEqual((self.directory / "new").read_bytes(), b"old")
+
+
+class TestReasons(SynchronousTestCase):
+    def test_errors_of_the_system(self):
+        """Each error of the system becomes the published reason that a caller can act on."""
+        for error, reason in {
+            FileNotFoundError(2, "x"): Reason.NO_SUCH_FILE,
+            PermissionError(13, "x"): Reason.PERMISSION_DENIED,
+            PermissionError(1, "x"): Reason.PERMISSION_DENIED,
+            OSError(30, "read-only"): Reason.PERMISSION_DENIED,
+            OSError(28, "full"): Reason.DISK_FULL,
+            OSError(122, "quota"): Reason.DISK_FULL,
+            OSError(27, "too large"): Reason.TOO_LARGE,
+            OSError(5, "bad disk"): Reason.IO_ERROR,
+            OSError("no number"): Reason.IO_ERROR,
+        }.items():
+            with self.assertRaises(TransferFailed) as caught, explained("/some/path"):
+                raise error
+            self.assertEqual(caught.exception.reason, reason)
+            self.assertIn("/some/path", caught.exception.detail)
+
+    @given(st.text(), st.text())
+    def test_what_peers_report(self, reason, detail):
+        """A peer's reason is one of the published ones, and its detail is harmless to print."""
+        error = reported(reason, detail)
+        self.assertIn(error.reason, Reason.__members__)
+        self.assertTrue(error.detail.isprintable())
+        error = reported("DISK_FULL", detail)
+        self.assertEqual(error.reason, "DISK_FULL")
+        self.assertTrue(error.detail.isprintable())
+        self.assertLessEqual(len(error.detail), DETAIL_CHARS)

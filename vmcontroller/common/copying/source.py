@@ -1,0 +1,139 @@
+"""The file that is read: where it lies, what is kept of it, its blocks and its digest.
+
+Everything here blocks on the disk and belongs in a thread; no reactor, no words.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from vmcontroller.common.copying.reasons import Reason, explained
+from vmcontroller.common.errors import TransferFailed
+from vmcontroller.common.words.files import FileFacts
+
+BLOCK_BYTES: Final = 512 * 1024
+"""Read at once; a hop to a thread costs as much as hashing some 100 KiB, so not less."""
+
+DIRECTORY_FLAGS: Final = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """A name in a directory that is held open, so that nothing can be moved underneath."""
+
+    directory_fd: int
+    name: str
+    shown: str
+    """The path as errors name it."""
+
+    def kind(self) -> os.stat_result | None:
+        """Return what lies there, None when nothing does; a symbolic link is not followed."""
+        with explained(self.shown):
+            try:
+                return os.stat(self.name, dir_fd=self.directory_fd, follow_symlinks=False)
+            except FileNotFoundError:
+                return None
+
+    def close(self) -> None:
+        os.close(self.directory_fd)
+
+
+def place_at(path: str, *, home: str) -> Place:
+    """Find a place anywhere on this machine; a relative path is one below `home`.
+
+    Symbolic links are followed first, so that what a link names is read or replaced, as by cp.
+    Raises TransferFailed when there is no such directory, or the path can only be a directory.
+    """
+    if not path:
+        raise TransferFailed(Reason.NO_SUCH_FILE, "the path is empty")
+    with explained(path):
+        real = os.path.realpath(Path(home) / path)
+        directory, name = os.path.split(real)
+        if path.endswith("/") or not name:
+            raise TransferFailed(Reason.IS_A_DIRECTORY, f"{path!r} names a directory")
+        return Place(directory_fd=os.open(directory, DIRECTORY_FLAGS), name=name, shown=path)
+
+
+def must_be_file(found: os.stat_result, shown: str) -> None:
+    """Raise TransferFailed unless this is a regular file."""
+    if stat.S_ISDIR(found.st_mode):
+        raise TransferFailed(Reason.IS_A_DIRECTORY, f"{shown!r} is a directory")
+    if not stat.S_ISREG(found.st_mode):
+        raise TransferFailed(Reason.NOT_A_FILE, f"{shown!r} is not a regular file")
+
+
+class SourceFile:
+    """A regular file, open for reading, hashed as it is read."""
+
+    def __init__(self, fd: int, shown: str) -> None:
+        """Take over an open file; TransferFailed when it is not a regular one."""
+        found = os.fstat(fd)
+        must_be_file(found, shown)
+        self.facts = FileFacts(
+            size_bytes=found.st_size,
+            mode=stat.S_IMODE(found.st_mode),
+            mtime_ns=max(0, found.st_mtime_ns),
+        )
+        self._fd = fd
+        self._shown = shown
+        self._mtime_ns = found.st_mtime_ns
+        self._digest = hashlib.sha256()
+        self._left_bytes = found.st_size
+
+    @classmethod
+    def open(cls, place: Place) -> SourceFile:
+        """Open what lies there, and close the place.
+
+        Raises TransferFailed: NO_SUCH_FILE, IS_A_DIRECTORY, NOT_A_FILE, PERMISSION_DENIED …
+        """
+        try:
+            found = place.kind()
+            # Looked at before it is opened too: opening a watchdog's device arms it.
+            if found is not None:
+                must_be_file(found, place.shown)
+            flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_NOFOLLOW | os.O_CLOEXEC
+            with explained(place.shown):
+                fd = os.open(place.name, flags, dir_fd=place.directory_fd)
+        finally:
+            place.close()
+        try:
+            return cls(fd, place.shown)
+        except BaseException:
+            os.close(fd)
+            raise
+
+    def read(self) -> bytes:
+        """Return the next block, at most BLOCK_BYTES; TransferFailed when the file got shorter."""
+        with explained(self._shown):
+            block = os.read(self._fd, min(BLOCK_BYTES, self._left_bytes))
+        if not block:
+            raise self._changed()
+        self._left_bytes -= len(block)
+        self._digest.update(block)
+        return block
+
+    def finish(self) -> str:
+        """Return the SHA-256 of all that was read, in hex.
+
+        Raises TransferFailed CHANGED when the file was written to meanwhile: a copy of some old
+        and some new bytes is no copy. So it does for a file of /proc, which says it is empty.
+        """
+        with explained(self._shown):
+            found = os.fstat(self._fd)
+            more = os.read(self._fd, 1)
+        if more or (found.st_size, found.st_mtime_ns) != (self.facts.size_bytes, self._mtime_ns):
+            raise self._changed()
+        return self._digest.hexdigest()
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+    def _changed(self) -> TransferFailed:
+        return TransferFailed(
+            Reason.CHANGED, f"{self._shown!r} changed while it was read, or has no true size"
+        )
