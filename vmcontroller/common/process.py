@@ -1,0 +1,285 @@
+"""Child processes that Twisted's reactor learns the end of through a pidfd.
+
+Not `reactor.spawnProcess`: that forks the whole interpreter in Python, reaps by SIGCHLD and
+throws away what wait4 says of the child's resources. Linux 5.3 or newer.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import errno
+import os
+import resource
+import select
+import signal
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IReactorFDSet, IReadDescriptor
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from vmcontroller.common.errors import VMControllerError
+
+RESOURCES = (
+    "ru_utime",
+    "ru_stime",
+    "ru_maxrss",
+    "ru_ixrss",
+    "ru_idrss",
+    "ru_isrss",
+    "ru_minflt",
+    "ru_majflt",
+    "ru_nswap",
+    "ru_inblock",
+    "ru_oublock",
+    "ru_msgsnd",
+    "ru_msgrcv",
+    "ru_nsignals",
+    "ru_nvcsw",
+    "ru_nivcsw",
+)
+"""The names of resource.struct_rusage, in its order."""
+
+
+class StartProblem(enum.Enum):
+    """Why a process was not started."""
+
+    NOT_FOUND = enum.auto()
+    NOT_EXECUTABLE = enum.auto()
+    BAD_DIRECTORY = enum.auto()
+    USER_REFUSED = enum.auto()
+    NO_MEANS = enum.auto()
+    """No processes, memory or descriptors left."""
+
+
+class StartFailed(VMControllerError):
+    """The process was not started; nothing of it remains."""
+
+    def __init__(self, problem: StartProblem, detail: str) -> None:
+        super().__init__(detail)
+        self.problem = problem
+        self.detail = detail
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """Whom a child runs as."""
+
+    uid: int
+    gid: int
+    groups: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launch:
+    """What to start: descriptors stay the caller's, -3 (subprocess.DEVNULL) is /dev/null."""
+
+    argv: Sequence[str]
+    """The first is looked up in the PATH of `env`."""
+    env: Mapping[str, str]
+    """The whole environment."""
+    cwd: str = ""
+    """Empty is the caller's."""
+    stdin: int = subprocess.DEVNULL
+    stdout: int = subprocess.DEVNULL
+    stderr: int = subprocess.DEVNULL
+    account: Account | None = None
+    """None is the caller's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exit:
+    """How a child ended."""
+
+    status: int
+    """As wait4 gives it."""
+    usage: resource.struct_rusage
+    """Of that child and of the children it waited for. `ru_maxrss` is never below the memory of
+    whoever started it: Linux counts what the process had before its exec."""
+
+    @property
+    def by_signal(self) -> bool:
+        """True when a signal ended it."""
+        return os.WIFSIGNALED(self.status)
+
+    @property
+    def code_or_signal(self) -> int:
+        """The exit code, or the number of the signal."""
+        return abs(os.waitstatus_to_exitcode(self.status))
+
+    @property
+    def resources(self) -> dict[str, float]:
+        """The sixteen figures by name; times in seconds, ru_maxrss in KiB."""
+        return {name: getattr(self.usage, name) for name in RESOURCES}
+
+
+@implementer(IReadDescriptor)
+class ExitWatch:
+    """Calls back once when a process has ended; it need not be a child of ours."""
+
+    def __init__(self, reactor: IReactorFDSet, pid: int, on_exit: Callable[[], None]) -> None:
+        """Begin to watch; ProcessLookupError when there is no process `pid`."""
+        self._reactor = reactor
+        self._fd = os.pidfd_open(pid)
+        self._on_exit = on_exit
+        reactor.addReader(self)
+
+    def stop(self) -> None:
+        """Watch no more; it may be called at any time."""
+        if self._fd >= 0:
+            self._reactor.removeReader(self)
+            os.close(self._fd)
+            self._fd = -1
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def doRead(self) -> None:
+        # The reactor may mean another descriptor that had this number earlier in its turn.
+        if self._fd >= 0 and self._has_ended():
+            self.stop()
+            self._on_exit()
+
+    def _has_ended(self) -> bool:
+        poll = select.poll()
+        poll.register(self._fd, select.POLLIN)
+        return bool(poll.poll(0))
+
+    def connectionLost(self, reason: Failure) -> None:
+        """Go on watching when the reactor tells of a hang-up that wasn't ours."""
+        if self._fd >= 0 and isinstance(reason.value, ConnectionDone):
+            self._reactor.addReader(self)
+        else:
+            self.stop()
+
+    def logPrefix(self) -> str:
+        return "pidfd"
+
+
+def watch_exit(reactor: IReactorFDSet, pid: int, callback: Callable[[], None]) -> ExitWatch:
+    """Call `callback` once when process `pid` has ended, child or not; `stop()` gives up.
+
+    Raises ProcessLookupError when there is none (any more). Whoever can't be sure that `pid` is
+    still the process it means compares its start time after this call: from here on it is held.
+    """
+    return ExitWatch(reactor, pid, callback)
+
+
+class Child:
+    """A running child, leader of a session and process group of its own."""
+
+    def __init__(self, reactor: IReactorFDSet, pid: int, on_exit: Callable[[Exit], None]) -> None:
+        self.pid = pid
+        self.exit: Exit | None = None
+        self._on_exit = on_exit
+        self._watch = ExitWatch(reactor, pid, self._ended)
+
+    def _ended(self) -> None:
+        _, status, usage = os.wait4(self.pid, 0)
+        self.exit = Exit(status=status, usage=usage)
+        self._on_exit(self.exit)
+
+    def unwatch(self) -> None:
+        """Take no more notice of its end; for a caller that ends before it."""
+        self._watch.stop()
+
+    def signal_group(self, signum: signal.Signals) -> None:
+        """Send a signal to the child and to what it started in its group.
+
+        After the child's end it reaches what is left of the group, and never a stranger: the
+        kernel gives no new process the number of a group that has members.
+        """
+        if self.exit is not None and not self.group_remains():
+            return
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signum)
+
+    def group_remains(self) -> bool:
+        """Tell whether the child or any other process of its group is there."""
+        if self.exit is None:
+            return True
+        # A process of this number would be a stranger, and the group its own.
+        return not _answers(os.kill, self.pid) and _answers(os.killpg, self.pid)
+
+
+def _answers(signaller: Callable[[int, int], None], number: int) -> bool:
+    try:
+        signaller(number, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def start(reactor: IReactorFDSet, launch: Launch, on_exit: Callable[[Exit], None]) -> Child:
+    """Start a child; `on_exit` is called from the reactor, once, when it has been reaped.
+
+    Raises StartFailed. The reactor is blocked for a millisecond or less (measured: 0.14 ms,
+    whatever the caller's size: the child is made by vfork).
+    """
+    popen = _popen(launch)
+    # From here on Popen must never reap it: with a return code it takes the child for waited.
+    popen.returncode = 0
+    try:
+        return Child(reactor, popen.pid, on_exit)
+    except OSError as error:
+        os.killpg(popen.pid, signal.SIGKILL)
+        os.waitpid(popen.pid, 0)
+        raise StartFailed(StartProblem.NO_MEANS, str(error.strerror)) from error
+
+
+def _popen(launch: Launch) -> subprocess.Popen[bytes]:
+    account = launch.account
+    try:
+        return subprocess.Popen(  # noqa: S603 - no shell: the words are not interpreted
+            launch.argv,
+            env=launch.env,
+            # As bytes, so that the error's filename tells the directory from the command.
+            cwd=os.fsencode(launch.cwd) or None,
+            stdin=launch.stdin,
+            stdout=launch.stdout,
+            stderr=launch.stderr,
+            start_new_session=True,
+            user=account.uid if account else None,
+            group=account.gid if account else None,
+            extra_groups=account.groups if account else None,
+        )
+    except OSError as error:
+        raise _start_failed(launch, error) from error
+    except ValueError as error:  # NUL in a word, "=" in a variable's name, a lone surrogate
+        problem = StartProblem.NOT_EXECUTABLE
+        if "\0" in launch.cwd:
+            problem = StartProblem.BAD_DIRECTORY
+        raise StartFailed(problem, str(error)) from error
+
+
+def _start_failed(launch: Launch, error: OSError) -> StartFailed:
+    command = launch.argv[0]
+    text = os.strerror(error.errno or errno.EIO)
+    if isinstance(error.filename, str):
+        return _exec_failed(launch, error, f"{command!r}: {text}")
+    if error.errno in {errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE}:
+        return StartFailed(StartProblem.NO_MEANS, text)
+    if launch.account is not None and error.errno == errno.EPERM:
+        return StartFailed(StartProblem.USER_REFUSED, f"uid {launch.account.uid}: {text}")
+    return StartFailed(StartProblem.BAD_DIRECTORY, f"{launch.cwd!r}: {text}")
+
+
+def _exec_failed(launch: Launch, error: OSError, detail: str) -> StartFailed:
+    command = launch.argv[0]
+    if not command:
+        return StartFailed(StartProblem.NOT_FOUND, "the command is empty")
+    if error.errno not in {errno.ENOENT, errno.ENOTDIR}:
+        return StartFailed(StartProblem.NOT_EXECUTABLE, detail)
+    folders = [""] if "/" in command else os.get_exec_path(launch.env)
+    base = launch.cwd or "."
+    if any(os.path.isfile(os.path.join(base, f, command)) for f in folders):
+        return StartFailed(
+            StartProblem.NOT_EXECUTABLE, f"{command!r}: the interpreter it names does not exist"
+        )
+    return StartFailed(StartProblem.NOT_FOUND, detail)
