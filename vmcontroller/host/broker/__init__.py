@@ -1,0 +1,1 @@
+"""The embedded STOMP broker: MorbidQ's destinations, our own code."""

@@ -1,0 +1,178 @@
+"""The broker itself: its connections, its router, and the balance between fast and slow peers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IAddress, IReactorTime
+from twisted.internet.protocol import ServerFactory
+from twisted.logger import Logger
+from typing_extensions import override
+
+from vmcontroller.common.model import GuestId
+from vmcontroller.common.stomp.frames import Frame
+from vmcontroller.host.broker.limits import BrokerLimits
+from vmcontroller.host.broker.peers import Peer
+from vmcontroller.host.broker.protocol import BrokerConnection
+from vmcontroller.host.broker.queues import Outgoing
+from vmcontroller.host.broker.rights import Principal, Rights, Role
+from vmcontroller.host.broker.router import Router
+
+
+class StompFactory(ServerFactory):
+    """Accepts connections, and carries messages between them: MorbidQ's destinations.
+
+    It can be listened with like any factory of Twisted. A peer that does not read what is meant for
+    it is told and dropped; only when that peer is the host are its senders not read instead, so
+    that TCP makes them wait and nothing is lost or piled up.
+    """
+
+    noisy = False
+    _log = Logger()
+
+    def __init__(
+        self, *, reactor: IReactorTime, rights: Rights, limits: BrokerLimits | None = None
+    ) -> None:
+        self.clock = reactor
+        self.limits = limits or BrokerLimits()
+        self._rights = rights
+        self._router = Router(rights=rights, limits=self.limits)
+        self._connections: set[BrokerConnection] = set()
+        self._by_peer: dict[Peer, BrokerConnection] = {}
+        self._by_guest: dict[GuestId, BrokerConnection] = {}
+        self._full_hosts: set[BrokerConnection] = set()
+        self._held: dict[BrokerConnection, None] = {}
+        self._stopped: Deferred[None] | None = None
+
+    @override
+    def buildProtocol(self, addr: IAddress | None) -> BrokerConnection:
+        return self.build(_written(addr), None)
+
+    def build(self, address: str, principal: Principal | None) -> BrokerConnection:
+        """Make the broker's end of a connection; a principal makes CONNECT need no login."""
+        connection = BrokerConnection(self, address=address, principal=principal)
+        connection.factory = self
+        return connection
+
+    def close(self) -> Deferred[None]:
+        """Tell all peers and close their connections. Fires when they are gone."""
+        if not self._connections:
+            return succeed(None)
+        self._stopped = Deferred()
+        stopped = self._stopped
+        for connection in list(self._connections):
+            connection.fail("the broker is stopping")
+        return stopped
+
+    def opened(self, connection: BrokerConnection) -> str:
+        """Note a new connection. Returns why it may not stay, or nothing."""
+        self._connections.add(connection)
+        if self._stopped is not None:
+            return "the broker is stopping"
+        if connection.is_in_process or len(self._connections) <= self.limits.connections:
+            return ""
+        return f"the broker has its {self.limits.connections} connections already"
+
+    def authenticate(self, login: str, passcode: str, peer: str) -> Principal | None:
+        """Ask the rights who it is."""
+        return self._rights.authenticate(login, passcode, peer)
+
+    def joined(self, connection: BrokerConnection, peer: Peer) -> None:
+        """Note a session. A guest has one: the older connection of the same id is closed."""
+        self._by_peer[peer] = connection
+        guest = peer.principal.id
+        if guest is None:
+            return
+        older = self._by_guest.get(guest)
+        self._by_guest[guest] = connection
+        if older is not None:
+            self._log.warn(
+                "guest {guest} has connected again from {address}; "
+                "its connection from {older} is closed",
+                guest=guest,
+                address=connection.address,
+                older=older.address,
+            )
+            older.fail(f"another connection of {guest} has come from {connection.address}")
+
+    def receive(self, peer: Peer, frame: Frame) -> bool:
+        """Route a frame. Returns whether its sender must not be read until the host has caught up.
+
+        Raises ProtocolError, AccessDenied.
+        """
+        self._deliver(self._router.receive(peer, frame))
+        if not self._full_hosts or peer.principal.role is Role.HOST:
+            return False
+        sender = self._by_peer.get(peer)
+        if sender is None:
+            return False
+        self._held[sender] = None
+        return True
+
+    def too_full(self, connection: BrokerConnection) -> None:
+        """Hold whoever sends something from now on."""
+        self._full_hosts.add(connection)
+
+    def drained(self, connection: BrokerConnection) -> None:
+        """Go on with what waited for this connection to take more."""
+        if connection in self._full_hosts:
+            if connection.outbox.size_bytes > self.limits.outbox_bytes // 2:
+                return
+            self._full_hosts.discard(connection)
+            self._release_held()
+        self._resume_queues()
+
+    def left(self, connection: BrokerConnection) -> None:
+        """End a session: what it had not acknowledged goes to others."""
+        self._held.pop(connection, None)
+        peer = connection.peer
+        if peer is None:
+            return
+        self._by_peer.pop(peer, None)
+        guest = peer.principal.id
+        if guest is not None and self._by_guest.get(guest) is connection:
+            del self._by_guest[guest]
+        self._deliver(self._router.lost(peer))
+        if connection in self._full_hosts:
+            self._full_hosts.discard(connection)
+            self._release_held()
+
+    def closed(self, connection: BrokerConnection) -> None:
+        """Forget a connection."""
+        self._connections.discard(connection)
+        if self._stopped is not None and not self._connections and not self._stopped.called:
+            self._stopped.callback(None)
+
+    def _deliver(self, out: Iterable[Outgoing]) -> None:
+        self._write(out)
+        if self._router.throttled:
+            self._resume_queues()
+
+    def _write(self, out: Iterable[Outgoing]) -> None:
+        for peer, head, tail in out:
+            connection = self._by_peer.get(peer)
+            if connection is not None:
+                connection.write(head, tail)
+
+    def _resume_queues(self) -> None:
+        """Let queues give more to those consumers whose transport has taken everything."""
+        while ready := [
+            peer for peer in self._router.throttled if self._by_peer[peer].outbox.is_free
+        ]:
+            for peer in ready:
+                self._write(self._router.resume(peer))
+
+    def _release_held(self) -> None:
+        for connection in list(self._held):
+            if self._full_hosts:
+                return
+            self._held.pop(connection, None)
+            connection.release()
+
+
+def _written(addr: IAddress | None) -> str:
+    if isinstance(addr, IPv4Address | IPv6Address):
+        return f"[{addr.host}]:{addr.port}" if ":" in addr.host else f"{addr.host}:{addr.port}"
+    return str(addr)

@@ -1,0 +1,62 @@
+"""A message on its way through the broker, encoded once for each version that hears it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from vmcontroller.common.errors import ProtocolError
+from vmcontroller.common.stomp.frames import FRAME_END, Frame, Version, header_lines
+
+REPLACED: Final = frozenset(
+    ("destination", "message-id", "subscription", "ack", "content-length", "receipt")
+)
+"""Headers of a SEND that its MESSAGE says anew, or that were for the broker only."""
+
+_COST_BYTES: Final = 1000
+"""What a waiting message costs beside its body, roughly measured: objects, headers, slots."""
+
+
+class RelayedMessage:
+    """What one SEND becomes. `tail` is the same for all subscriptions; their own part precedes it.
+
+    `redelivered` is true once a consumer has had it and gone without acknowledging.
+    """
+
+    __slots__ = ("_body", "_headers", "_tails", "message_id", "redelivered", "serial")
+
+    def __init__(self, destination: str, serial: int, frame: Frame, sender: str | None) -> None:
+        message_id = f"{destination}_{serial}"
+        own = [("message-id", message_id), ("destination", destination)]
+        if sender is None:
+            theirs = [h for h in frame.headers if h[0] not in REPLACED]
+        else:
+            own.append(("from", sender))
+            theirs = [h for h in frame.headers if h[0] not in REPLACED and h[0] != "from"]
+        self.serial = serial
+        self.message_id = message_id
+        self.redelivered = False
+        self._headers = own + theirs
+        self._body = frame.body
+        self._tails: dict[Version, bytes] = {}
+
+    @property
+    def cost_bytes(self) -> int:
+        """What it takes in memory, roughly."""
+        headers = sum(len(name) + len(value) for name, value in self._headers)
+        return _COST_BYTES + headers + len(self._body)
+
+    def tail(self, version: Version) -> bytes:
+        """Return the octets from the message-id to the NUL."""
+        tail = self._tails.get(version)
+        if tail is None:
+            headers = self._headers
+            try:
+                lines = header_lines(headers, version)
+            except ProtocolError:
+                # 1.0 has no escapes. A header must not be lost nor make new ones, so it is written
+                # as 1.1 would.
+                lines = header_lines(headers, Version.V1_1)
+            body = self._body
+            tail = b"%bcontent-length:%d\n\n%b%b" % (lines, len(body), body, FRAME_END[version])
+            self._tails[version] = tail
+        return tail

@@ -1,0 +1,262 @@
+"""One connection to the broker: transport, parser, heart-beats, deadlines. Routing is elsewhere."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Protocol as Seam
+
+from twisted.internet import task
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from typing_extensions import override
+
+from vmcontroller.common.errors import AccessDenied, ProtocolError
+from vmcontroller.common.stomp.frames import HEART_BEAT, Frame, Version, encode
+from vmcontroller.common.stomp.heartbeat import HeartBeats
+from vmcontroller.common.stomp.parser import Parser
+from vmcontroller.common.stomp.protocol import IStreamTransport
+from vmcontroller.common.transports import send_at_once
+from vmcontroller.host.broker.handshake import welcome
+from vmcontroller.host.broker.limits import BrokerLimits
+from vmcontroller.host.broker.outbox import Outbox
+from vmcontroller.host.broker.peers import Peer
+from vmcontroller.host.broker.rights import Principal, Role
+
+
+class Exchange(Seam):
+    """What a connection needs of the broker that it belongs to."""
+
+    limits: BrokerLimits
+    clock: IReactorTime
+
+    def opened(self, connection: BrokerConnection) -> str:
+        """Note a new connection. Returns why it may not stay, or nothing."""
+        ...
+
+    def authenticate(self, login: str, passcode: str, peer: str) -> Principal | None:
+        """Say who it is, or None to refuse."""
+        ...
+
+    def joined(self, connection: BrokerConnection, peer: Peer) -> None:
+        """Note that its session has begun."""
+        ...
+
+    def receive(self, peer: Peer, frame: Frame) -> bool:
+        """Do what the frame asks. Returns whether the sender must not be read for now.
+
+        Raises ProtocolError, AccessDenied.
+        """
+        ...
+
+    def too_full(self, connection: BrokerConnection) -> None:
+        """Note that more waits for the host than should; its senders are to be held."""
+        ...
+
+    def drained(self, connection: BrokerConnection) -> None:
+        """Note that some of what waited for it has been written."""
+        ...
+
+    def left(self, connection: BrokerConnection) -> None:
+        """Note that its session, if any, is over: nothing will be written to it any more."""
+        ...
+
+    def closed(self, connection: BrokerConnection) -> None:
+        """Note that the connection is gone."""
+        ...
+
+
+class BrokerConnection(Protocol):
+    """The broker's end of one connection, from its first octet to its last.
+
+    `principal` is given when the wiring itself says who is at the other end; then CONNECT needs no
+    login.
+    """
+
+    _log = Logger()
+    transport: IStreamTransport
+    outbox: Outbox
+
+    def __init__(self, exchange: Exchange, *, address: str, principal: Principal | None) -> None:
+        self.peer: Peer | None = None
+        self.address = address
+        self.is_in_process = principal is not None
+        self._exchange = exchange
+        self._clock = exchange.clock
+        self._limits = exchange.limits
+        self._principal = principal
+        self._parser = Parser(limits=exchange.limits.frame)
+        self._beats = HeartBeats(send_s=0, receive_s=0, now=0)
+        self._ticking = task.LoopingCall(self._tick)
+        self._ticking.clock = exchange.clock
+        self._deadline: IDelayedCall | None = None
+        self._closing = False
+        self._is_held = False
+        self._reason = ""
+
+    @override
+    def connectionMade(self) -> None:
+        send_at_once(self.transport)
+        self.outbox = Outbox(self.transport, self._drained)
+        self._deadline = self._clock.callLater(self._limits.connect_s, self._too_late)
+        refusal = self._exchange.opened(self)
+        if refusal:
+            self.fail(refusal)
+
+    @override
+    def dataReceived(self, data: bytes) -> None:
+        if self._closing:
+            return
+        self._beats.heard(self._clock.seconds())
+        self._parser.push(data)
+        self._read_frames()
+
+    @override
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._end_session()
+        self._cancel_deadline()
+        self.outbox.discard()
+        self._exchange.closed(self)
+        self._log.info(
+            "{address} ({who}) is gone: {reason}",
+            address=self.address,
+            who=self.peer.principal if self.peer else "no session",
+            reason=self._reason or reason.getErrorMessage(),
+        )
+
+    def write(self, head: bytes, tail: bytes = b"") -> None:
+        """Write a frame in two parts, or let it wait; see BrokerLimits.outbox_bytes."""
+        if self._closing:
+            return
+        self.outbox.write(head, tail)
+        self._beats.spoke()
+        if self.outbox.size_bytes > self._limits.outbox_bytes:
+            self._overflow()
+
+    def fail(self, reason: str, frame: Frame | None = None) -> None:
+        """Tell the peer why in an ERROR frame (about `frame`, if any), then close."""
+        if self._closing:
+            return
+        headers = [("message", reason), ("content-type", "text/plain")]
+        receipt_id = frame.header("receipt") if frame else None
+        if receipt_id is not None:
+            headers.insert(0, ("receipt-id", receipt_id))
+        version = self.peer.version if self.peer else Version.V1_0
+        if self.peer is None:
+            headers.append(("version", ",".join(Version)))
+        error = Frame("ERROR", tuple(headers), f"{reason}\n".encode())
+        self.outbox.write(encode(error, version), b"")
+        self.close(reason)
+
+    def close(self, reason: str) -> None:
+        """End the session, let the peer read what has been written, then close.
+
+        Half-closing first matters: closing with unread octets of the peer would reset the
+        connection, and the peer might never see the ERROR (STOMP 1.2, "Connection Lingering").
+        """
+        if self._closing:
+            return
+        self._reason = reason
+        self._end_session()
+        self._cancel_deadline()
+        self.outbox.finish()
+        self.transport.resumeProducing()
+        self._deadline = self._clock.callLater(
+            self._limits.linger_s, self.transport.abortConnection
+        )
+
+    def release(self) -> None:
+        """Read again after having been held."""
+        if self._closing or not self._is_held:
+            return
+        self._is_held = False
+        self._beats.heard(self._clock.seconds())
+        self.transport.resumeProducing()
+        self._read_frames()
+
+    def _read_frames(self) -> None:
+        frame: Frame | None = None
+        try:
+            while not (self._closing or self._is_held):
+                frame = None
+                frame = self._parser.next_frame()
+                if frame is None:
+                    return
+                self._received(frame)
+        except (ProtocolError, AccessDenied) as error:
+            self.fail(str(error), frame)
+
+    def _received(self, frame: Frame) -> None:
+        if self.peer is None:
+            self._begin_session(frame)
+        elif self._exchange.receive(self.peer, frame):
+            self._is_held = True
+            self.transport.pauseProducing()
+        if frame.command == "DISCONNECT":
+            self.close("disconnected")
+
+    def _begin_session(self, frame: Frame) -> None:
+        agreed = welcome(
+            frame,
+            authenticate=self._authenticate,
+            session=uuid.uuid4().hex,
+            heart_beat_s=self._limits.heart_beat_s,
+        )
+        self._cancel_deadline()
+        self._parser.version = agreed.version
+        self.peer = Peer(principal=agreed.principal, version=agreed.version, address=self.address)
+        self._beats = HeartBeats(
+            send_s=agreed.send_s, receive_s=agreed.receive_s, now=self._clock.seconds()
+        )
+        if self._beats.tick_s:
+            _ = self._ticking.start(self._beats.tick_s, now=False)
+        self._log.info(
+            "{address} has connected as {principal}, STOMP {version}",
+            address=self.address,
+            principal=agreed.principal,
+            version=agreed.version,
+        )
+        self.write(agreed.connected)
+        self._exchange.joined(self, self.peer)
+
+    def _authenticate(self, login: str, passcode: str) -> Principal | None:
+        if self._principal is not None:
+            return self._principal
+        return self._exchange.authenticate(login, passcode, self.address)
+
+    def _end_session(self) -> None:
+        if self._closing:
+            return
+        self._closing = True
+        if self._ticking.running:
+            self._ticking.stop()
+        self._exchange.left(self)
+
+    def _overflow(self) -> None:
+        if self.peer is not None and self.peer.principal.role is Role.HOST:
+            self._exchange.too_full(self)
+            return
+        waiting_bytes = self.outbox.size_bytes
+        self.outbox.discard()
+        self.fail(f"too slow: {waiting_bytes} bytes waited for you to read them")
+
+    def _drained(self) -> None:
+        if not self._closing:
+            self._exchange.drained(self)
+
+    def _too_late(self) -> None:
+        self.fail(f"no CONNECT within {self._limits.connect_s:g} s")
+
+    def _cancel_deadline(self) -> None:
+        if self._deadline is not None and self._deadline.active():
+            self._deadline.cancel()
+
+    def _tick(self) -> None:
+        now = self._clock.seconds()
+        if self._beats.is_due(now) and self.outbox.is_free:
+            self.outbox.write(HEART_BEAT, b"")
+        # What we do not read we cannot hear.
+        silent_s = 0.0 if self._is_held else self._beats.silent_s(now)
+        if silent_s:
+            self.fail(f"nothing has come from you for {silent_s:.1f} s")
