@@ -1,0 +1,60 @@
+"""From a wire name and parameters to an answer: the table is the only way to the operations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from uuid import uuid4
+from xmlrpc.client import Fault
+
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from vmcontroller.host.xmlrpc.faults import expected_fault, internal_fault
+from vmcontroller.host.xmlrpc.introspection import lookup
+from vmcontroller.host.xmlrpc.method import Method
+from vmcontroller.host.xmlrpc.operations_protocol import Operations
+from vmcontroller.host.xmlrpc.table import METHODS
+
+
+class Dispatcher:
+    """The Door that calls are made through (`method.Door`)."""
+
+    _log = Logger()
+
+    def __init__(self, operations: Operations) -> None:
+        self.operations = operations
+
+    @property
+    def methods(self) -> Mapping[str, Method]:
+        """Every method by each of its wire names."""
+        return METHODS
+
+    async def call(self, name: str, params: Sequence[object]) -> object:
+        """Call a method by its wire name.
+
+        Raises NoSuchMethod and BadArgument before anything is done, and what the method raises.
+        """
+        method = lookup(self, name)
+        return await method.target(self, method.bind(params))
+
+    def only_waits(self, name: str) -> bool:
+        """Tell whether a call may be cancelled when nobody waits for its answer any more."""
+        method = self.methods.get(name)
+        return method is not None and method.only_waits
+
+    def fault_of(self, error: Exception, name: str) -> Fault:
+        """Return the Fault for what a call raised.
+
+        An unexpected error is logged with its traceback under an id; the Fault names only that.
+        """
+        fault = expected_fault(error)
+        if fault is None:
+            incident = uuid4().hex[:12]
+            self._log.failure(
+                "incident {incident} in {method}",
+                failure=Failure(error),  # type: ignore[no-untyped-call]
+                incident=incident,
+                method=name,
+            )
+            fault = internal_fault(incident)
+        return fault

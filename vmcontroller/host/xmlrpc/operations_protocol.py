@@ -1,0 +1,121 @@
+"""What the door needs behind it: the use cases, as `host.operations` has them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from vmcontroller.common.model import CommandSpec
+from vmcontroller.host.requests import CreateOptions
+
+
+class Operations(Protocol):
+    """One coroutine per use case; `vm` is a name, a UUID or a MAC address.
+
+    Each raises a VMControllerError for what a caller can understand. What they answer is made
+    of str, bytes, bool, int, finite float, mappings with str keys, sequences and enums of these.
+    """
+
+    async def create_vm(self, name: str, image: str, options: CreateOptions) -> Sequence[Any]:
+        """Answer [True, name]."""
+        ...
+
+    async def remove_vm(self, vm: str) -> Sequence[Any]:
+        """Answer [True, name]."""
+        ...
+
+    async def start(self, vm: str) -> bool:
+        """Answer True when it runs."""
+        ...
+
+    async def shutdown(self, vm: str) -> bool:
+        """Answer True when the guest has shut down."""
+        ...
+
+    async def power_off(self, vm: str) -> bool:
+        """Answer True when it is off."""
+        ...
+
+    async def reset(self, vm: str) -> bool:
+        """Answer True when it begins anew."""
+        ...
+
+    async def pause(self, vm: str) -> bool:
+        """Answer True when it is frozen."""
+        ...
+
+    async def resume(self, vm: str) -> bool:
+        """Answer True when it runs on."""
+        ...
+
+    async def get_state(self, vm: str) -> str:
+        """Answer the state's name."""
+        ...
+
+    async def list_vms(self) -> Sequence[str]:
+        """Answer the names of all."""
+        ...
+
+    async def list_vms_with_state(self) -> Mapping[str, str]:
+        """Answer {name: state}."""
+        ...
+
+    async def list_running_vms(self) -> Sequence[str]:
+        """Answer the names of those that run."""
+        ...
+
+    async def get_ids_to_names_mapping(self) -> Mapping[str, str]:
+        """Answer {MAC address: name}."""
+        ...
+
+    async def get_names_to_ids_mapping(self) -> Mapping[str, str]:
+        """Answer {name: MAC address}."""
+        ...
+
+    async def ping(self, vm: str, timeout_s: float) -> str:
+        """Answer 'PONG from <name>'."""
+        ...
+
+    async def run_cmd(self, vm: str, spec: CommandSpec) -> str:
+        """Answer the command's id."""
+        ...
+
+    async def list_finished_cmds(self) -> Mapping[str, Mapping[str, Any]]:
+        """Answer {id: details} of the commands that have ended."""
+        ...
+
+    async def get_cmd_results(self, cmd_id: str) -> Mapping[str, Any]:
+        """Answer the result as it is now."""
+        ...
+
+    async def get_cmd_details(self, cmd_id: str) -> Mapping[str, Any]:
+        """Answer the request and where it stands."""
+        ...
+
+    async def get_cmd_output(self, cmd_id: str, stream: str, offset: int, length: int) -> bytes:
+        """Answer up to `length` bytes of `stdout` or `stderr`."""
+        ...
+
+    async def wait_cmd(self, cmd_id: str, timeout_s: float) -> Mapping[str, Any]:
+        """Answer the result when there is one, or as it is after `timeout_s`."""
+        ...
+
+    async def forget_cmd(self, cmd_id: str) -> bool:
+        """Drop an ended command; answer True."""
+        ...
+
+    async def cp_file_to_vm(self, vm: str, local_path: str, remote_path: str) -> Sequence[Any]:
+        """Answer ['', '', 0] when the file is in place."""
+        ...
+
+    async def cp_file_from_vm(self, vm: str, remote_path: str, local_path: str) -> Sequence[Any]:
+        """Answer ['', '', 0] when the file is in place."""
+        ...
+
+    async def states(self) -> Mapping[str, int]:
+        """Answer {state: number}."""
+        ...
+
+    async def version(self) -> str:
+        """Answer the daemon's version."""
+        ...

@@ -1,0 +1,17 @@
+"""Every method by each of its wire names. What is not here cannot be called."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from vmcontroller.host.xmlrpc.guest_methods import GUEST_METHODS
+from vmcontroller.host.xmlrpc.introspection import INTROSPECTION
+from vmcontroller.host.xmlrpc.method import Method
+from vmcontroller.host.xmlrpc.vm_methods import VM_METHODS
+
+METHODS: Final[Mapping[str, Method]] = {
+    name: method
+    for method in (*VM_METHODS, *GUEST_METHODS, *INTROSPECTION)
+    for name in (method.name, *method.aliases)
+}
