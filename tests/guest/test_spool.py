@@ -1,0 +1,116 @@
+"""Output on the disk: limits, losses, and names that are no file names."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from vmcontroller.guest.spool import StreamSpool, folder_name, fresh_folder
+
+
+class StreamSpoolTests(SynchronousTestCase):
+    """One stream."""
+
+    def setUp(self) -> None:
+        self.root = Path(self.mktemp())
+        fresh_folder(self.root)
+
+    def spool(self, limit_bytes: int = 100) -> StreamSpool:
+        return StreamSpool(self.root / "id" / "stdout", limit_bytes)
+
+    def test_append_and_read(self) -> None:
+        """Bytes come back from any offset, at most as many as are there."""
+        spool = self.spool()
+        spool.append(b"hello ")
+        spool.append(b"world")
+        self.assertEqual(spool.read(3, 4), b"lo w")
+        self.assertEqual(spool.read(6, 100), b"world")
+        self.assertEqual((spool.size_bytes, spool.truncated), (11, False))
+
+    def test_limit(self) -> None:
+        """Exactly the limit is whole; one byte more is dropped, and said to be."""
+        spool = self.spool(limit_bytes=4)
+        spool.append(b"1234")
+        self.assertFalse(spool.truncated)
+        spool.append(b"5")
+        self.assertTrue(spool.truncated)
+        self.assertEqual(spool.read(0, 10), b"1234")
+
+    def test_only_the_agent_may_read(self) -> None:
+        """Output may hold secrets."""
+        self.spool().append(b"x")
+        for path, mode in ((self.root, 0o700), (self.root / "id", 0o700)):
+            self.assertEqual(stat.S_IMODE(path.stat().st_mode), mode)
+        self.assertEqual(stat.S_IMODE((self.root / "id" / "stdout").stat().st_mode), 0o600)
+
+    def test_disk_refuses(self) -> None:
+        """What can't be written is dropped without a gap: nothing after it is kept either."""
+        spool = self.spool()
+        (self.root / "id").write_text("in the way")
+        spool.append(b"lost")
+        (self.root / "id").unlink()
+        spool.append(b"too late")
+        self.assertEqual((spool.size_bytes, spool.truncated), (0, True))
+
+    def test_disk_loses(self) -> None:
+        """Bytes that somebody removed end the stream there, so that the rest can be told."""
+        spool = self.spool()
+        spool.append(b"0123456789")
+        (self.root / "id" / "stdout").write_bytes(b"0123")
+        self.assertEqual(spool.read(2, 100), b"23")
+        self.assertEqual(spool.read(4, 100), b"")
+        self.assertEqual((spool.size_bytes, spool.truncated), (4, True))
+
+    def test_remove(self) -> None:
+        """The last stream takes the folder with it; one without output is no fault."""
+        out, err = self.spool(), StreamSpool(self.root / "id" / "stderr", 10)
+        out.append(b"x")
+        err.append(b"y")
+        out.remove()
+        self.assertTrue((self.root / "id").exists())
+        err.remove()
+        err.remove()
+        self.assertEqual(list(self.root.iterdir()), [])
+
+
+class FolderTests(SynchronousTestCase):
+    """The folders they lie in."""
+
+    def test_fresh(self) -> None:
+        """What an earlier run left is removed; parents are made."""
+        root = Path(self.mktemp()) / "state" / "commands"
+        fresh_folder(root)
+        (root / "old").mkdir()
+        (root / "old" / "stdout").write_text("x")
+        fresh_folder(root)
+        self.assertEqual(list(root.iterdir()), [])
+
+    def test_a_link_is_not_followed(self) -> None:
+        """A symbolic link in its place is replaced, and what it names is left alone."""
+        other = Path(self.mktemp())
+        other.mkdir()
+        (other / "precious").write_text("x")
+        root = Path(self.mktemp())
+        root.symlink_to(other.resolve())
+        fresh_folder(root)
+        self.assertTrue((other / "precious").exists())
+        self.assertFalse(root.is_symlink())
+
+    def test_uuid_is_its_own_name(self) -> None:
+        """People who look for a command's output find it."""
+        name = "0b7e2c0e-6f6b-4a62-9d8c-7f5c7d0b1f11"
+        self.assertEqual(folder_name(name), name)
+
+    @given(st.text(st.characters(), max_size=200), st.text(max_size=200))
+    def test_any_id(self, one: str, other: str) -> None:
+        """No id leads out of the folder, and two ids never share a name."""
+        for name in (folder_name(one), folder_name(other)):
+            self.assertNotIn("/", name)
+            self.assertFalse(name.startswith("."))
+            self.assertLessEqual(len(name.encode()), 255)
+        if one != other:
+            self.assertNotEqual(folder_name(one), folder_name(other))

@@ -1,0 +1,272 @@
+"""The agent as a real process at a real broker: it comes, works, survives a loss, and goes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import tempfile
+from pathlib import Path
+
+import yaml
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
+from twisted.trial.unittest import TestCase
+
+from vmcontroller.common import process
+from vmcontroller.common.destinations import CONNECTIONS, RESPONSES, requests_of
+from vmcontroller.common.model import CommandSpec, guest_id
+from vmcontroller.common.process import Child, Exit, Launch
+from vmcontroller.common.stomp.client import Message, StompClient
+from vmcontroller.common.words import Utterance, Word, hear
+from vmcontroller.common.words.commands import CmdOutput, CmdResult, CmdRun, CmdStarted, CmdStored
+from vmcontroller.common.words.presence import Aint, Bye, Descriptor, Hello, Ping, Pong, StillAlive
+from vmcontroller.host.broker.rights import Principal, Role, VmRights
+from vmcontroller.host.broker.service import BrokerService
+
+ID = guest_id("52:54:00:0A:0B:0C")
+REPOSITORY = Path(__file__).parents[2]
+
+
+class Host:
+    """A broker and a host's ear in it, which answers nothing by itself."""
+
+    def __init__(self) -> None:
+        self.words: list[Word] = []
+        self._waiting: list[tuple[type, Deferred]] = []
+        self._connected: Deferred[None] = Deferred()
+        self.broker = BrokerService(reactor=reactor, rights=VmRights())
+        self.client = StompClient(
+            endpoint=self.broker.in_process_endpoint(Principal(role=Role.HOST)),
+            reactor=reactor,
+            subscriptions=(CONNECTIONS, RESPONSES),
+            on_message=self._message,
+            on_connected=lambda: self._connected.callback(None),
+            on_lost=lambda reason: None,
+        )
+
+    async def start(self, port: int = 0) -> int:
+        """Listen, and return the real port."""
+        self.broker.startService()
+        self.client.startService()
+        await self._connected
+        assert await self.broker.listen(["127.0.0.1"], port) == {}
+        return self.broker.listening()["127.0.0.1"]
+
+    async def stop(self) -> None:
+        """End everybody's connection."""
+        await self.client.stopService()
+        await self.broker.stopService()
+
+    def say(self, word: Word) -> None:
+        """Say a word to the guest."""
+        said = word.how_to_say()
+        self.client.send(requests_of(ID), said.body, said.headers)
+
+    def greet(self, **commands: tuple[int, int]) -> None:
+        """Answer a HELLO."""
+        self.say(Hello(descriptor=Descriptor(id="host"), session="h", commands=commands))
+
+    async def hear(self, kind: type[Word]) -> Word:
+        """Return the next word of this kind that has not been returned yet."""
+        for index, word in enumerate(self.words):
+            if isinstance(word, kind):
+                return self.words.pop(index)
+        heard: Deferred[Word] = Deferred()
+        self._waiting.append((kind, heard))
+        return await heard
+
+    def _message(self, message: Message) -> None:
+        assert message.headers["from"] == ID
+        word = hear(Utterance(headers=message.headers, body=message.body))
+        for index, (kind, heard) in enumerate(self._waiting):
+            if isinstance(word, kind):
+                del self._waiting[index]
+                heard.callback(word)
+                return
+        self.words.append(word)
+
+
+class AgentProcessTests(TestCase):
+    """One agent, started anew for each test."""
+
+    timeout = 60
+
+    async def setUp(self) -> None:
+        self.host = Host()
+        self.port = await self.host.start()
+        self.home = self.make_home()
+        self.log = self.home / "log"
+        self.agent, self.ended = self.start_agent()
+        self.addCleanup(self.clean_up)
+
+    def make_home(self) -> Path:
+        """Return an empty folder."""
+        home = Path(self.mktemp()).resolve()
+        home.mkdir()
+        return home
+
+    async def clean_up(self) -> None:
+        if not self.ended.called:
+            os.kill(self.agent.pid, signal.SIGKILL)
+            await self.ended
+        await self.host.stop()
+
+    def start_agent(self) -> tuple[Child, Deferred[Exit]]:
+        config = {
+            "broker": {"host": "127.0.0.1", "port": self.port},
+            "vm": {"id": ID, "beacon_interval": 0.5},
+            "state_dir": str(self.home / "state"),
+        }
+        (self.home / "guest.yaml").write_text(yaml.safe_dump(config))
+        argv = [sys.executable, "-m", "vmcontroller.guest.main", "-c", f"{self.home}/guest.yaml"]
+        env = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+        ended: Deferred[Exit] = Deferred()
+        with self.log.open("ab") as log:
+            launch = Launch(argv=argv, env=env, stdout=log.fileno(), stderr=log.fileno())
+            return process.start(reactor, launch, ended.callback), ended
+
+    async def met(self) -> Hello:
+        """Return the agent's HELLO, answered."""
+        hello = await self.host.hear(Hello)
+        assert isinstance(hello, Hello)
+        self.host.greet()
+        return hello
+
+    async def result_of(self, cmd_id: str) -> CmdResult:
+        while True:
+            word = await self.host.hear(CmdResult)
+            assert isinstance(word, CmdResult)
+            if word.result.cmd_id == cmd_id:
+                return word
+
+    async def test_comes_and_goes(self) -> None:
+        """HELLO, beacons, PONG; at SIGTERM BYE within a moment, and exit status 0."""
+        hello = await self.met()
+        self.assertEqual(hello.descriptor.id, ID)
+        self.host.say(Ping(ping_id="p"))
+        self.assertEqual(await self.host.hear(Pong), Pong(ping_id="p"))
+        alive = await self.host.hear(StillAlive)
+        self.assertEqual(alive, StillAlive(session=hello.session))
+        os.kill(self.agent.pid, signal.SIGTERM)
+        bye = await self.host.hear(Bye)
+        assert isinstance(bye, Bye)
+        self.assertEqual(bye.descriptor.id, ID)
+        ended = await self.ended
+        self.assertEqual((ended.by_signal, ended.code_or_signal), (False, 0))
+        for line in self.log.read_text().splitlines():
+            self.assertRegex(line, r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (INFO|WARN) ")
+
+    async def test_unknown_to_the_host(self) -> None:
+        """Told that it isn't known, it introduces itself again, as the same start of the agent."""
+        first = await self.met()
+        self.host.say(Aint(word="STILL_ALIVE", detail="who?"))
+        again = await self.met()
+        self.assertEqual(again.session, first.session)
+
+    async def test_command(self) -> None:
+        """A command from CMD_RUN to CMD_STORED; nothing of it stays on the guest's disk."""
+        await self.met()
+        spec = CommandSpec(cmd="sh", args=("-c", "cat; exit 3"), stdin=b"\xff\x00\n")
+        self.host.say(CmdRun(cmd_id="c", spec=spec))
+        result = (await self.result_of("c")).result
+        self.assertEqual((result.exit_code_or_signal, result.stdout_bytes), (3, 3))
+        output = await self.host.hear(CmdOutput)
+        self.assertEqual(output, CmdOutput(cmd_id="c", stream="stdout", offset=0, data=b"\xff\0\n"))
+        self.assertTrue((self.home / "state" / "commands" / "c").exists())
+        self.host.say(CmdStored(cmd_id="c"))
+        self.host.say(Ping(ping_id="p"))
+        await self.host.hear(Pong)
+        self.assertEqual(list((self.home / "state" / "commands").iterdir()), [])
+
+    async def test_ping_amid_much_output(self) -> None:
+        """Ten megabytes on their way do not hold up a word for long, and all of them arrive."""
+        await self.met()
+        spec = CommandSpec(cmd="head", args=("-c", "10000000", "/dev/zero"))
+        self.host.say(CmdRun(cmd_id="c", spec=spec))
+        await self.host.hear(CmdStarted)
+        self.host.say(Ping(ping_id="p"))
+        await self.host.hear(Pong)
+        before = sum(len(word.data) for word in self.host.words if isinstance(word, CmdOutput))
+        result = (await self.result_of("c")).result
+        outputs = [word for word in self.host.words if isinstance(word, CmdOutput)]
+        self.assertEqual(sum(len(word.data) for word in outputs), 10_000_000)
+        self.assertEqual(result.stdout_bytes, 10_000_000)
+        self.assertLess(before, 10_000_000)
+
+    async def test_broker_restarts(self) -> None:
+        """A command that ends while the broker is away is told, once run, to the next one."""
+        hello = await self.met()
+        mark = self.home / "mark"
+        script = f"echo begun; sleep 1; echo x >> {mark}; exit 9"
+        self.host.say(CmdRun(cmd_id="c", spec=CommandSpec(cmd="sh", args=("-c", script))))
+        await self.host.hear(CmdOutput)
+        await self.host.stop()
+        await deferLater(reactor, 1.2)
+        self.host = Host()
+        await self.host.start(self.port)
+        again = await self.host.hear(Hello)
+        assert isinstance(again, Hello)
+        self.assertEqual(again.session, hello.session)
+        self.assertEqual(set(again.commands), {"c"})
+        self.host.greet(c=(3, 0))
+        output = await self.host.hear(CmdOutput)
+        assert isinstance(output, CmdOutput)
+        self.assertEqual((output.offset, output.data), (3, b"un\n"))
+        result = (await self.result_of("c")).result
+        self.assertEqual((result.exit_code_or_signal, result.stdout_bytes), (9, 6))
+        self.assertEqual(mark.read_text(), "x\n")
+
+    async def test_stopped_while_a_command_runs(self) -> None:
+        """SIGTERM ends the command, its result is still told, and BYE is the last word."""
+        await self.met()
+        self.host.say(CmdRun(cmd_id="c", spec=CommandSpec(cmd="sleep", args=("60",))))
+        await self.host.hear(CmdStarted)
+        os.kill(self.agent.pid, signal.SIGTERM)
+        await self.host.hear(Bye)
+        result = (await self.result_of("c")).result
+        self.assertEqual((result.finished, result.exit_code_or_signal), (False, 15))
+        self.assertEqual((await self.ended).code_or_signal, 0)
+
+
+class CommandLineTests(TestCase):
+    """What the command says without a broker."""
+
+    timeout = 30
+
+    async def run_main(self, *arguments: str) -> tuple[int, str]:
+        ended: Deferred[Exit] = Deferred()
+        argv = [sys.executable, "-m", "vmcontroller.guest.main", *arguments]
+        env = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+        with tempfile.TemporaryFile() as out:
+            launch = Launch(argv=argv, env=env, stdout=out.fileno(), stderr=out.fileno())
+            process.start(reactor, launch, ended.callback)
+            ending = await ended
+            out.seek(0)
+            return ending.code_or_signal, out.read().decode()
+
+    def config(self, text: str) -> str:
+        path = Path(self.mktemp()).resolve()
+        path.write_text(text)
+        return str(path)
+
+    async def test_check(self) -> None:
+        """A good file is said to be good; nothing is started."""
+        path = self.config("broker: {host: auto}\n")
+        self.assertEqual(await self.run_main("-c", path, "--check"), (0, f"{path}: good\n"))
+
+    async def test_bad_config(self) -> None:
+        """One line that names file and key, and exit status 2."""
+        path = self.config("vm: {beacon_interval: soon}\n")
+        status, text = await self.run_main("-c", path)
+        self.assertEqual((status, text.count("\n")), (2, 1))
+        self.assertIn(f"{path}: vm.beacon_interval: ", text)
+
+    async def test_state_dir_that_cannot_be(self) -> None:
+        """An agent that can't keep output says so, in a line, and does not pretend to run."""
+        file = self.config("in the way")
+        path = self.config(f"vm: {{id: '{ID}'}}\nstate_dir: {file}\n")
+        status, text = await self.run_main("-c", path)
+        self.assertEqual((status, text.count("\n")), (1, 1))
+        self.assertIn("cannot start", text)

@@ -1,0 +1,187 @@
+"""The agent's ears: what it does with each word of the host, and when it speaks of itself."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+from typing_extensions import override
+
+from vmcontroller.common.errors import NotConnected
+from vmcontroller.common.stomp.client import Message
+from vmcontroller.common.words import Ears, Utterance, Word, commands, files, hear, presence
+from vmcontroller.guest.files import GuestFiles
+from vmcontroller.guest.runner import Runner
+from vmcontroller.guest.voice import Voice
+
+HELLO_FIRST_S = 3.0
+HELLO_MOST_S = 30.0
+"""HELLO is said again after this time without an answer; it doubles from the first on."""
+
+
+class Agent(Ears):
+    """Introduces the guest, keeps saying that it is alive, and acts on what the host says."""
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        *,
+        reactor: IReactorTime,
+        voice: Voice,
+        runner: Runner,
+        files: GuestFiles,
+        describe: Callable[[], presence.Descriptor],
+        session: str,
+        version: str,
+        beacon_interval_s: float,
+    ) -> None:
+        """`describe` is asked at each HELLO; `session` is new with every start of the agent."""
+        self._reactor = reactor
+        self._voice = voice
+        self._runner = runner
+        self._files = files
+        self._describe = describe
+        self._session = session
+        self._version = version
+        self._beacon_interval_s = beacon_interval_s
+        self._greeted = False
+        self._next: IDelayedCall | None = None
+
+    # What happens to the connection.
+
+    def connected(self) -> None:
+        """There is a session: the host is told who is here."""
+        self._introduce()
+
+    def lost(self, reason: str) -> None:
+        """There is none any more: commands go on, copies end."""
+        self._later(0, None)
+        self._greeted = False
+        self._runner.connection_lost()
+        self._files.connection_lost(reason)
+
+    def message(self, message: Message) -> None:
+        """Take in one message, whatever it may hold; what is no word is answered with AINT."""
+        word = hear(Utterance(headers=message.headers, body=message.body))
+        sender = message.headers.get("from", "")
+        try:
+            if isinstance(word, presence.Aint) and not message.body.startswith(b"AINT"):
+                self._log.warn("{detail}", detail=word.detail)
+                self._voice.say(word)
+            else:
+                word.listen_and_act(self, sender)
+        except NotConnected as error:
+            self._log.debug("no answer to {word}: {error}", word=word.NAME, error=error)
+
+    async def stop(self) -> None:
+        """End what runs, then say goodbye, if there is somebody to say it to."""
+        self._later(0, None)
+        await self._runner.stop()
+        await self._files.stop()
+        with contextlib.suppress(NotConnected):
+            self._voice.say(presence.Bye(descriptor=self._describe()))
+
+    # Speaking of itself.
+
+    def _introduce(self) -> None:
+        self._greeted = False
+        self._runner.connection_lost()
+        self._hello(HELLO_FIRST_S)
+
+    def _hello(self, answer_within_s: float) -> None:
+        self._later(answer_within_s, lambda: self._hello(min(2 * answer_within_s, HELLO_MOST_S)))
+        self._speak(
+            presence.Hello(
+                descriptor=self._describe(),
+                session=self._session,
+                agent_version=self._version,
+                commands=self._runner.held(),
+            )
+        )
+
+    def _still_alive(self) -> None:
+        self._later(self._beacon_interval_s, self._still_alive)
+        self._speak(presence.StillAlive(session=self._session))
+
+    def _speak(self, word: Word) -> None:
+        with contextlib.suppress(NotConnected):
+            self._voice.say(word)
+
+    def _later(self, delay_s: float, what: Callable[[], None] | None) -> None:
+        """Do this next, instead of what was to be next; None is nothing."""
+        if self._next is not None and self._next.active():
+            self._next.cancel()
+        self._next = self._reactor.callLater(delay_s, what) if what is not None else None
+
+    # What the host says.
+
+    @override
+    def unexpected(self, word: Word, sender: str) -> None:
+        self._log.warn("{word} is not said to a guest", word=word.NAME)
+        self._voice.say(presence.Aint(word=word.NAME, detail=f"{word.NAME} ain't for a guest"))
+
+    @override
+    def heard_hello(self, word: presence.Hello, sender: str) -> None:
+        """Take the answer to our HELLO; one that was not expected asks for another."""
+        if self._greeted:
+            self._introduce()
+            return
+        self._greeted = True
+        self._log.info("the host has answered; session {session}", session=word.session)
+        self._later(self._beacon_interval_s, self._still_alive)
+        self._runner.resume(word.commands)
+
+    @override
+    def heard_ping(self, word: presence.Ping, sender: str) -> None:
+        self._voice.say(presence.Pong(ping_id=word.ping_id))
+
+    @override
+    def heard_aint(self, word: presence.Aint, sender: str) -> None:
+        """Introduce ourselves again to a host that does not know us; else it is for the log."""
+        if word.word == presence.StillAlive.NAME:
+            self._introduce()
+        else:
+            self._log.warn("the host refused {word}: {detail}", word=word.word, detail=word.detail)
+
+    @override
+    def heard_cmd_run(self, word: commands.CmdRun, sender: str) -> None:
+        self._runner.heard_cmd_run(word)
+
+    @override
+    def heard_cmd_stored(self, word: commands.CmdStored, sender: str) -> None:
+        self._runner.heard_cmd_stored(word)
+
+    @override
+    def heard_file_put(self, word: files.FilePut, sender: str) -> None:
+        self._files.heard_file_put(word)
+
+    @override
+    def heard_file_get(self, word: files.FileGet, sender: str) -> None:
+        self._files.heard_file_get(word)
+
+    @override
+    def heard_file_ready(self, word: files.FileReady, sender: str) -> None:
+        self._files.heard_file_ready(word)
+
+    @override
+    def heard_file_data(self, word: files.FileData, sender: str) -> None:
+        self._files.heard_file_data(word)
+
+    @override
+    def heard_file_credit(self, word: files.FileCredit, sender: str) -> None:
+        self._files.heard_file_credit(word)
+
+    @override
+    def heard_file_end(self, word: files.FileEnd, sender: str) -> None:
+        self._files.heard_file_end(word)
+
+    @override
+    def heard_file_done(self, word: files.FileDone, sender: str) -> None:
+        self._files.heard_file_done(word)
+
+    @override
+    def heard_file_failed(self, word: files.FileFailed, sender: str) -> None:
+        self._files.heard_file_failed(word)

@@ -1,0 +1,220 @@
+"""Files copied into and out of this guest: what the agent does with the host's FILE_ words."""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, cast
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorThreads, IReactorTime
+from twisted.logger import Logger
+
+from vmcontroller.common.copying.course import Course, InThread, Link, as_reason, threads_of
+from vmcontroller.common.copying.incoming import Incoming
+from vmcontroller.common.copying.outgoing import Outgoing
+from vmcontroller.common.copying.reasons import Reason, reported
+from vmcontroller.common.copying.source import Place, SourceFile, place_at
+from vmcontroller.common.errors import NotConnected, TransferFailed, VMControllerError
+from vmcontroller.common.words.ears import Word
+from vmcontroller.common.words.files import (
+    FileCredit,
+    FileData,
+    FileDone,
+    FileEnd,
+    FileFailed,
+    FileGet,
+    FilePut,
+    FileReady,
+)
+
+_ID: Final = re.compile(r"[0-9A-Za-z-]{1,64}")
+"""What a transfer's id may be: it becomes a part of a file's name."""
+
+_HeardOnce = FileCredit | FileData | FileDone | FileEnd | FileReady
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Transfer:
+    course: Course
+    half: Incoming | Outgoing
+    over: Deferred[None]
+    """Fires when nothing of the transfer is left to do."""
+
+
+class GuestFiles:
+    """The guest's end of every transfer; the host begins them and gives them their ids."""
+
+    log = Logger()
+
+    def __init__(
+        self,
+        *,
+        reactor: IReactorTime,
+        say: Callable[[Word], None],
+        writable: Callable[[], Awaitable[None]],
+        in_thread: InThread | None = None,
+        home: str | None = None,
+        idle_deadline_s: float = 300.0,
+    ) -> None:
+        """`in_thread` is the reactor's own pool of threads, unless given.
+
+        `home` is where relative paths begin: the agent's home directory, or `/`. A transfer of
+        which the host says nothing for `idle_deadline_s` while this side waits is given up.
+        """
+        self._link = Link(
+            clock=reactor,
+            in_thread=in_thread or threads_of(cast(IReactorThreads, reactor)),
+            say=say,
+            writable=writable,
+        )
+        self._home = home or _home()
+        self._idle_deadline_s = idle_deadline_s
+        self._transfers: dict[str, _Transfer] = {}
+        self._past: deque[str] = deque(maxlen=64)
+
+    def heard_file_put(self, word: FilePut) -> None:
+        """Receive a file."""
+        course = self._course(word.transfer_id)
+        incoming = Incoming(course, facts=word.facts)
+        self._begin(course, incoming, lambda: self._receive(course, incoming, word))
+
+    def heard_file_get(self, word: FileGet) -> None:
+        """Send a file."""
+        course = self._course(word.transfer_id)
+        outgoing = Outgoing(course, credit_bytes=word.credit_bytes)
+        self._begin(course, outgoing, lambda: self._send(course, outgoing, word))
+
+    def heard_file_ready(self, word: FileReady) -> None:
+        self._heard(word)
+
+    def heard_file_data(self, word: FileData) -> None:
+        self._heard(word)
+
+    def heard_file_credit(self, word: FileCredit) -> None:
+        self._heard(word)
+
+    def heard_file_end(self, word: FileEnd) -> None:
+        self._heard(word)
+
+    def heard_file_done(self, word: FileDone) -> None:
+        self._heard(word)
+
+    def heard_file_failed(self, word: FileFailed) -> None:
+        """End the transfer that the host gave up."""
+        transfer = self._transfers.get(word.transfer_id)
+        if transfer is not None:
+            transfer.course.end(reported(word.reason, word.detail), peer_knows=True)
+
+    def connection_lost(self, reason: str) -> None:
+        """End every transfer; temporary files are removed."""
+        for transfer in tuple(self._transfers.values()):
+            lost = TransferFailed(Reason.CONNECTION_LOST, reason)
+            transfer.course.end(lost, peer_knows=True)
+
+    async def stop(self) -> None:
+        """End every transfer, tell the host, and return when nothing of them is left."""
+        running = tuple(self._transfers.values())
+        for transfer in running:
+            transfer.course.end(TransferFailed(Reason.CANCELLED, "the agent is stopping"))
+        for transfer in running:
+            await transfer.over
+
+    def _course(self, transfer_id: str) -> Course:
+        return Course(
+            transfer_id=transfer_id,
+            link=self._link,
+            peer="the host",
+            idle_deadline_s=self._idle_deadline_s,
+            begun=True,
+        )
+
+    def _begin(
+        self,
+        course: Course,
+        half: Incoming | Outgoing,
+        work: Callable[[], Coroutine[Deferred[None], object, None]],
+    ) -> None:
+        transfer_id = course.transfer_id
+        if transfer_id in self._transfers:
+            self.log.info("a transfer was begun twice: {id}", id=transfer_id)
+            return
+        if not _ID.fullmatch(transfer_id):
+            course.say_failed(TransferFailed(Reason.PROTOCOL, "not a transfer's id"), detailed=True)
+            return
+        transfer = _Transfer(course=course, half=half, over=Deferred())
+        self._transfers[transfer_id] = transfer
+        _ = Deferred.fromCoroutine(self._carry_out(transfer, work))
+
+    async def _carry_out(
+        self, transfer: _Transfer, work: Callable[[], Coroutine[Deferred[None], object, None]]
+    ) -> None:
+        course = transfer.course
+        try:
+            await work()
+        except Exception as error:  # noqa: BLE001 - one transfer must not take the agent down
+            self.log.info("{id}: {why}", id=course.transfer_id, why=": ".join(as_reason(error)))
+            if not isinstance(error, VMControllerError):
+                self.log.failure("a transfer failed for no known reason")
+            course.say_failed(error, detailed=True)
+        finally:
+            del self._transfers[course.transfer_id]
+            self._past.append(course.transfer_id)
+            transfer.over.callback(None)
+
+    async def _receive(self, course: Course, incoming: Incoming, word: FilePut) -> None:
+        place = await course.uncut(self._place, word.path)
+        try:
+            await incoming.receive(place, word.facts, say_ready=True)
+        finally:
+            place.close()
+        course.say(FileDone(transfer_id=course.transfer_id))
+
+    async def _send(self, course: Course, outgoing: Outgoing, word: FileGet) -> None:
+        source = await course.uncut(self._open, word.path)
+        try:
+            course.check()
+            course.say(FileReady(transfer_id=course.transfer_id, facts=source.facts))
+            await outgoing.send(source)
+        finally:
+            await course.uncut(source.close)
+
+    def _open(self, path: str) -> SourceFile:
+        return SourceFile.open(self._place(path))
+
+    def _place(self, path: str) -> Place:
+        return place_at(path, home=self._home)
+
+    def _heard(self, word: _HeardOnce) -> None:
+        transfer = self._transfers.get(word.transfer_id)
+        if transfer is None:
+            self._disown(word.transfer_id)
+        elif not transfer.course.ended:
+            transfer.half.heard(word)
+
+    def _disown(self, transfer_id: str) -> None:
+        # Words of a transfer that ended here are still under way; a restarted agent, though,
+        # must say at once that it knows nothing, or the host would wait for its deadline.
+        if transfer_id in self._past:
+            return
+        self._past.append(transfer_id)
+        unknown = FileFailed(
+            transfer_id=transfer_id,
+            reason=Reason.CONNECTION_LOST,
+            detail="this agent knows no such transfer; it was restarted meanwhile",
+        )
+        try:
+            self._link.say(unknown)
+        except NotConnected:
+            return
+
+
+def _home() -> str:
+    try:
+        home = Path.home()
+        return str(home) if home.is_dir() else "/"
+    except (RuntimeError, OSError):  # no HOME and an unknown user; or it may not be looked at
+        return "/"
