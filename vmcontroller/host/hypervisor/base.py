@@ -1,0 +1,180 @@
+"""The one interface every hypervisor is driven through, and the values that cross it.
+
+A backend turns its vendor's errors into those of `common.errors`; none of the vendor's own
+crosses this line. It answers quickly or by its own deadline, never blocks the reactor, and
+leaves waiting for a state, retries and policy to those above. `tests/contract/hypervisor.py`
+is what every backend must pass.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+
+class VmState(enum.StrEnum):
+    """States of a virtual machine, with the names `getState` has answered since seed 001."""
+
+    POWERED_OFF = "PoweredOff"
+    SAVED = "Saved"
+    ABORTED = "Aborted"
+    """Not running because its process died or the guest crashed."""
+    RUNNING = "Running"
+    PAUSED = "Paused"
+    STARTING = "Starting"
+    STOPPING = "Stopping"
+    SAVING = "Saving"
+    RESTORING = "Restoring"
+    UNKNOWN = "Unknown"
+
+    @property
+    def is_off(self) -> bool:
+        """Whether no process runs for the machine."""
+        return self in {VmState.POWERED_OFF, VmState.SAVED, VmState.ABORTED}
+
+
+class Capability(enum.StrEnum):
+    """What a backend may or may not be able to do; what it doesn't claim answers Unsupported."""
+
+    ACPI_SHUTDOWN = "acpi-shutdown"
+    """A clean shutdown can be asked of the guest."""
+    DIRECT_BOOT = "direct-boot"
+    """A kernel and an initrd can be given instead of a boot loader on the disk."""
+    DISK_IMAGES = "disk-images"
+    """VMs are made from disk images (otherwise from directories)."""
+    RESET = "reset"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiskImage:
+    """A disk file that was looked at: `format` is one of qcow2, raw, vmdk."""
+
+    path: str
+    format: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DirectBoot:
+    """Boot this kernel rather than what the disk holds; paths are on the hypervisor's host."""
+
+    kernel: str
+    initrd: str = ""
+    cmdline: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VmSpec:
+    """What a new virtual machine shall be."""
+
+    name: str
+    image: str
+    """The path the caller gave: for `local` a directory or '' for an empty one."""
+    disk: DiskImage | None = None
+    """The looked-at image, on backends with DISK_IMAGES; None with a direct boot from an initrd."""
+    memory_mib: int = 512
+    vcpus: int = 1
+    network: str = "nat"
+    """`nat` or `none`."""
+    boot: DirectBoot | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vm:
+    """One virtual machine as the hypervisor has it now."""
+
+    uuid: str
+    """Lower case, with hyphens."""
+    name: str
+    state: VmState
+    macs: tuple[str, ...] = ()
+    """Upper case with colons; the first is the guest's id."""
+    disks: tuple[str, ...] = ()
+    """Real paths of its disk files."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VmChanged:
+    """A virtual machine appeared, changed its state or went (`state` is None)."""
+
+    uuid: str
+    name: str
+    state: VmState | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentAddress:
+    """How an agent reaches the broker; the backend knows the host part of it."""
+
+    port: int = 61613
+    hosts: Sequence[str] = field(default_factory=tuple)
+    """The addresses the broker listens on; a backend picks the one its guest can reach."""
+
+
+class Hypervisor(Protocol):
+    """A hypervisor of this host.
+
+    VMs are named by their UUID here. Unless stated otherwise every method raises NoSuchVM for
+    an unknown UUID, InvalidState when the machine's state does not allow the operation,
+    HypervisorUnreachable when there is nobody to ask, and HypervisorError for every other
+    refusal. A method returns when the hypervisor has accepted the operation; for all but
+    `shutdown` the new state is then in force.
+    """
+
+    name: str
+    capabilities: frozenset[Capability]
+
+    async def open(self, listener: Callable[[VmChanged], None]) -> None:
+        """Connect and begin to report changes to `listener`, in the reactor's thread.
+
+        Raises HypervisorUnreachable. Changes made by others are reported too.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Stop reporting and let go; virtual machines run on. Idempotent."""
+        ...
+
+    async def guest_networks(self) -> tuple[str, ...]:
+        """Return the host's own IP address in each network its guests can be on now."""
+        ...
+
+    async def list_vms(self) -> tuple[Vm, ...]:
+        """Return every virtual machine, running or not, in one bulk read."""
+        ...
+
+    async def create(self, spec: VmSpec) -> Vm:
+        """Define a new machine, powered off. All or nothing: after an error nothing remains.
+
+        Raises VMExists, and BadArgument or Unsupported for what cannot be had here.
+        """
+        ...
+
+    async def remove(self, uuid: str) -> None:
+        """Undefine a machine that is off. The disk images its creator gave stay where they are."""
+        ...
+
+    async def start(self, uuid: str, agent: AgentAddress) -> None:
+        """Power on; the agent inside learns from the hypervisor where the broker is."""
+        ...
+
+    async def shutdown(self, uuid: str) -> None:
+        """Ask the guest to shut down and return at once; it may take its time or ignore it."""
+        ...
+
+    async def power_off(self, uuid: str) -> None:
+        """Take the power away, from any state that is not off."""
+        ...
+
+    async def reset(self, uuid: str) -> None:
+        """Restart a running machine as its reset button would."""
+        ...
+
+    async def pause(self, uuid: str) -> None:
+        """Freeze a running machine, its memory kept."""
+        ...
+
+    async def resume(self, uuid: str) -> None:
+        """Let a paused machine run on."""
+        ...

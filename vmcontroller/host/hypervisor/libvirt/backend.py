@@ -1,0 +1,220 @@
+"""The hypervisor interface on libvirt. It holds no machine's state: libvirt does."""
+
+from __future__ import annotations
+
+import functools
+import uuid as uuids
+from collections.abc import Callable
+from typing import Literal, Protocol
+
+from twisted.internet.defer import DeferredLock
+from twisted.logger import Logger
+
+from vmcontroller.common.errors import HypervisorUnreachable, Unsupported
+from vmcontroller.host.hypervisor.base import AgentAddress, Capability, Vm, VmChanged, VmSpec
+from vmcontroller.host.hypervisor.libvirt import calls
+from vmcontroller.host.hypervisor.libvirt.drivers import driver_of
+from vmcontroller.host.hypervisor.libvirt.errors import BACKEND
+from vmcontroller.host.hypervisor.libvirt.host_xml import HostFacts
+from vmcontroller.host.hypervisor.libvirt.kvm_probe import KvmProbe, SpawningReactor, this_boot
+from vmcontroller.host.hypervisor.libvirt.link import Link
+from vmcontroller.host.hypervisor.libvirt.plan import plan
+from vmcontroller.host.hypervisor.libvirt.tracker import DomainEvent, Tracker
+from vmcontroller.host.hypervisor.libvirt.worker import ThreadingReactor, Worker
+
+Accelerator = Literal["auto", "kvm", "tcg"]
+
+
+class Reactor(ThreadingReactor, SpawningReactor, Protocol):
+    """What is needed of the reactor here."""
+
+
+class LibvirtHypervisor:
+    """Virtual machines of one libvirt connection.
+
+    `accelerator` `auto` takes KVM where a try shows that it works (the first `create` after
+    the host's boot waits for that, ten seconds at most), `kvm` and `tcg` take it or not
+    without a try. `network` is the libvirt network behind a machine's `nat`.
+    `call_deadline_s` bounds each call.
+
+    Machines made by others are listed and can be operated, removed too; only their SMBIOS
+    strings are changed at `start`, by one entry.
+    """
+
+    name = BACKEND
+    _log = Logger()
+
+    def __init__(
+        self,
+        *,
+        reactor: Reactor,
+        uri: str,
+        state_dir: str,
+        accelerator: Accelerator,
+        network: str = "default",
+        call_deadline_s: float = 30.0,
+    ) -> None:
+        self._reactor = reactor
+        self._uri = uri
+        self._driver = driver_of(uri)
+        self._accelerator = accelerator
+        self._network = network
+        self._call_deadline_s = call_deadline_s
+        self.capabilities = self._driver.capabilities
+        self._probe = KvmProbe(reactor=reactor, state_dir=state_dir, boot_id=this_boot())
+        self._choosing = DeferredLock()
+        self._tracker = Tracker()
+        self._listener: Callable[[VmChanged], None] | None = None
+        self._link: Link | None = None
+        self._worker: Worker | None = None
+
+    async def open(self, listener: Callable[[VmChanged], None]) -> None:
+        """See the interface. Lost connections are made again until `close`."""
+        await self.close()
+        self._tracker = Tracker()
+        self._worker = Worker(reactor=self._reactor, name=BACKEND, deadline_s=self._call_deadline_s)
+        self._link = Link(
+            reactor=self._reactor,
+            uri=self._uri,
+            worker=self._worker,
+            on_event=self._event,
+            on_up=self._relist,
+        )
+        try:
+            await self._link.open()
+        except BaseException:
+            await self.close()
+            raise
+        self._listener = listener
+
+    async def close(self) -> None:
+        """See the interface."""
+        self._listener = None
+        link, self._link = self._link, None
+        worker, self._worker = self._worker, None
+        if link is not None:
+            await link.close()
+        if worker is not None:
+            worker.stop()
+
+    async def guest_networks(self) -> tuple[str, ...]:
+        """Return the host's addresses in libvirt's active networks."""
+        return await self._up().call("list networks", calls.guest_networks)
+
+    async def list_vms(self) -> tuple[Vm, ...]:
+        """See the interface."""
+        return (await self._listing()).vms
+
+    async def create(self, spec: VmSpec) -> Vm:
+        """See the interface. Raises Unsupported where KVM is asked for and can't be had."""
+        if spec.boot is not None and Capability.DIRECT_BOOT not in self.capabilities:
+            raise Unsupported(BACKEND, f"a direct boot at {self._uri}")
+        link = self._up()
+        facts, version = await link.call("read capabilities", calls.facts)
+        make = functools.partial(
+            plan,
+            spec,
+            domain_type=await self._domain_type(facts, version),
+            arch=facts.arch,
+            uuid=str(uuids.uuid4()),
+            network=self._network,
+        )
+        mac = "" if spec.network == "none" else await link.call("choose a MAC", calls.unused_mac)
+        planned = make(mac=mac)
+        is_local = self._driver.is_local
+        return await link.call(
+            "define a machine",
+            lambda connection: calls.define(connection, planned, is_local=is_local),
+            vm=spec.name,
+        )
+
+    async def remove(self, uuid: str) -> None:
+        """See the interface. Its saved memory, NVRAM and snapshots' metadata go with it."""
+        await self._operate(uuid, calls.remove(self._driver))
+
+    async def start(self, uuid: str, agent: AgentAddress) -> None:
+        """See the interface. Activates the libvirt networks of the machine's NICs."""
+        await self._up().call(
+            f"start {uuid}",
+            lambda connection: calls.operate(connection, uuid, calls.start(connection, agent)),
+            vm=uuid,
+        )
+
+    async def shutdown(self, uuid: str) -> None:
+        """See the interface: presses the ACPI power button."""
+        await self._operate(uuid, calls.shutdown(self._driver))
+
+    async def power_off(self, uuid: str) -> None:
+        """See the interface."""
+        await self._operate(uuid, calls.POWER_OFF)
+
+    async def reset(self, uuid: str) -> None:
+        """See the interface."""
+        await self._operate(uuid, calls.RESET)
+
+    async def pause(self, uuid: str) -> None:
+        """See the interface."""
+        await self._operate(uuid, calls.PAUSE)
+
+    async def resume(self, uuid: str) -> None:
+        """See the interface. Wakes a machine that suspended itself, too."""
+        await self._operate(uuid, calls.RESUME)
+
+    @property
+    def stalled_calls(self) -> tuple[str, ...]:
+        """Calls that libvirt has held up the others with, now; empty when all is well."""
+        return () if self._worker is None else self._worker.stalled_calls
+
+    async def _operate(self, uuid: str, operation: calls.Operation) -> None:
+        await self._up().call(
+            f"{operation.name} {uuid}",
+            lambda connection: calls.operate(connection, uuid, operation),
+            vm=uuid,
+        )
+
+    def _up(self) -> Link:
+        if self._link is None:
+            raise HypervisorUnreachable(BACKEND, f"not connected to {self._uri}")
+        return self._link
+
+    async def _listing(self) -> calls.Listing:
+        is_local = self._driver.is_local
+        return await self._up().call(
+            "list machines", lambda connection: calls.listing(connection, is_local=is_local)
+        )
+
+    async def _relist(self) -> None:
+        """After each connecting: tell what changed while nobody listened."""
+        listing = await self._listing()
+        self._report(self._tracker.listed(listing.vms, listing.transient))
+
+    def _event(self, event: DomainEvent) -> None:
+        self._report(self._tracker.event(event))
+
+    def _report(self, changes: list[VmChanged]) -> None:
+        if self._listener is None:
+            return
+        for change in changes:
+            self._listener(change)
+
+    async def _domain_type(self, facts: HostFacts, version: int) -> str:
+        offered = facts.domain_types
+        if self._driver.scheme == "test":
+            return "test"
+        if "qemu" not in offered and "kvm" not in offered:
+            raise Unsupported(BACKEND, f"virtual machines of its own architecture {facts.arch}")
+        if self._accelerator == "kvm" and "kvm" not in offered:
+            raise Unsupported(BACKEND, "KVM on this host")
+        if self._accelerator != "auto":
+            return "kvm" if self._accelerator == "kvm" else "qemu"
+        return "kvm" if "kvm" in offered and await self._kvm_works(facts, version) else "qemu"
+
+    async def _kvm_works(self, facts: HostFacts, version: int) -> bool:
+        """Try where a try is possible: here, and on the architecture of the boot sector."""
+        if not self._driver.is_local or facts.arch != "x86_64":
+            return True
+        await self._choosing.acquire()
+        try:
+            return await self._probe.works(facts.emulators["kvm"], version)
+        finally:
+            self._choosing.release()

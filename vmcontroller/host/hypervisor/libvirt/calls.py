@@ -1,0 +1,233 @@
+"""What is asked of libvirt, as plain blocking functions for its thread.
+
+Each takes the connection (a `virConnect`) first. They raise our errors where the reason is
+known here, and leave libvirt's own to `Link.call`.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import uuid as uuids
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Any
+
+import libvirt
+
+from vmcontroller.common.errors import InvalidState, NoSuchVM, VMExists
+from vmcontroller.host.hypervisor.base import AgentAddress, Vm, VmState
+from vmcontroller.host.hypervisor.libvirt import domain_xml, host_xml
+from vmcontroller.host.hypervisor.libvirt.broker_address import broker_for
+from vmcontroller.host.hypervisor.libvirt.drivers import Driver
+from vmcontroller.host.hypervisor.libvirt.states import vm_state
+
+OFF = frozenset(state for state in VmState if state.is_off)
+NOT_OFF = frozenset(VmState) - OFF
+RUNNING = frozenset({VmState.RUNNING})
+PAUSED = frozenset({VmState.PAUSED})
+
+_DEFINITION = libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_SECURE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """Every machine, and the UUIDs of those that vanish when they stop."""
+
+    vms: tuple[Vm, ...]
+    transient: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """One operation on one machine, and the states in which it makes sense."""
+
+    name: str
+    allowed: Collection[VmState]
+    act: Callable[[Any], object]
+    """Gets the `virDomain`."""
+
+
+def facts(connection: Any) -> tuple[host_xml.HostFacts, int]:
+    """Return what machines can be had, and the hypervisor's version as a number."""
+    return host_xml.host_facts(connection.getCapabilities()), int(connection.getVersion())
+
+
+def listing(connection: Any, *, is_local: bool) -> Listing:
+    """Read every machine; one that goes meanwhile is left out."""
+    saved = _uuids(connection, libvirt.VIR_CONNECT_LIST_DOMAINS_MANAGEDSAVE)
+    transient = _uuids(connection, libvirt.VIR_CONNECT_LIST_DOMAINS_TRANSIENT)
+    vms = []
+    for domain in connection.listAllDomains(0):
+        try:
+            uuid = domain.UUIDString()
+            state, reason = domain.state()
+            view = domain_xml.parse(domain.XMLDesc(0))
+        except libvirt.libvirtError as error:
+            if error.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN:
+                raise
+            continue
+        state_now = vm_state(state, reason, has_saved_image=uuid in saved)
+        vms.append(_vm(view, state_now, is_local=is_local))
+    return Listing(vms=tuple(vms), transient=transient)
+
+
+def _uuids(connection: Any, flags: int) -> frozenset[str]:
+    return frozenset(domain.UUIDString() for domain in connection.listAllDomains(flags))
+
+
+def _vm(view: domain_xml.DomainView, state: VmState, *, is_local: bool) -> Vm:
+    disks = map(os.path.realpath, view.disks) if is_local else view.disks
+    return Vm(uuid=view.uuid, name=view.name, state=state, macs=view.macs, disks=tuple(disks))
+
+
+def unused_mac(connection: Any) -> str:
+    """Make a MAC address (QEMU's prefix, upper case) that no machine here has."""
+    used = {
+        mac
+        for domain in connection.listAllDomains(0)
+        for mac in domain_xml.parse(domain.XMLDesc(0)).macs
+    }
+    while True:
+        mac = "52:54:00:" + secrets.token_bytes(3).hex(":").upper()
+        if mac not in used:
+            return mac
+
+
+def define(connection: Any, plan: domain_xml.DomainPlan, *, is_local: bool) -> Vm:
+    """Define a machine; raises VMExists. libvirt itself does it wholly or not at all."""
+    if _has_name(connection, plan.name):
+        raise VMExists(plan.name)
+    try:
+        domain = connection.defineXML(domain_xml.build(plan))
+    except libvirt.libvirtError as error:
+        # Somebody else may have been quicker; the codes don't tell.
+        if _has_name(connection, plan.name):
+            raise VMExists(plan.name) from error
+        raise
+    return _vm(domain_xml.parse(domain.XMLDesc(0)), VmState.POWERED_OFF, is_local=is_local)
+
+
+def _has_name(connection: Any, name: str) -> bool:
+    try:
+        connection.lookupByName(name)
+    except libvirt.libvirtError as error:
+        if error.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN:
+            raise
+        return False
+    return True
+
+
+def _find(connection: Any, uuid: str) -> Any:
+    try:
+        octets = uuids.UUID(uuid).bytes
+    except ValueError:
+        raise NoSuchVM(uuid) from None
+    try:
+        return connection.lookupByUUID(octets)
+    except libvirt.libvirtError as error:
+        if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
+            raise NoSuchVM(uuid) from error
+        raise
+
+
+def _state(domain: Any) -> VmState:
+    state, reason = domain.state()
+    saved = state == libvirt.VIR_DOMAIN_SHUTOFF and bool(domain.hasManagedSaveImage(0))
+    return vm_state(state, reason, has_saved_image=saved)
+
+
+def operate(connection: Any, uuid: str, operation: Operation) -> None:
+    """Do it if the state allows; raises NoSuchVM, InvalidState.
+
+    The state may change between the look and the act, and the drivers have different codes
+    for that, so a refusal is followed by a second look.
+    """
+    domain = _find(connection, uuid)
+    _require(domain, operation)
+    try:
+        operation.act(domain)
+    except libvirt.libvirtError as error:
+        try:
+            _require(domain, operation)
+        except InvalidState as wrong:
+            raise wrong from error
+        raise
+
+
+def _require(domain: Any, operation: Operation) -> None:
+    state = _state(domain)
+    if state not in operation.allowed:
+        allowed = " or ".join(sorted(operation.allowed))
+        raise InvalidState(domain.name(), state, operation.name, allowed)
+
+
+def remove(driver: Driver) -> Operation:
+    """Undefine, with libvirt's own files about it (saved memory, NVRAM), never its disks."""
+    return Operation(
+        name="remove", allowed=OFF, act=lambda domain: domain.undefineFlags(driver.undefine_flags)
+    )
+
+
+def shutdown(driver: Driver) -> Operation:
+    """Press the guest's ACPI power button."""
+    return Operation(
+        name="shutdown",
+        allowed=RUNNING,
+        act=lambda domain: domain.shutdownFlags(driver.shutdown_flags),
+    )
+
+
+POWER_OFF = Operation(name="powerOff", allowed=NOT_OFF, act=lambda domain: domain.destroy())
+RESET = Operation(name="reset", allowed=RUNNING, act=lambda domain: domain.reset(0))
+PAUSE = Operation(name="pause", allowed=RUNNING, act=lambda domain: domain.suspend())
+
+
+def _resume(domain: Any) -> None:
+    if domain.state()[0] == libvirt.VIR_DOMAIN_PMSUSPENDED:
+        domain.pMWakeup(0)  # it put itself to sleep; resume() is refused then
+    else:
+        domain.resume()
+
+
+RESUME = Operation(name="resume", allowed=PAUSED, act=_resume)
+
+
+def start(connection: Any, agent: AgentAddress) -> Operation:
+    """Activate the machine's networks, say where the broker is, power on."""
+
+    def act(domain: Any) -> None:
+        text = domain.XMLDesc(_DEFINITION)
+        reachable: list[str] = []
+        for name in domain_xml.parse(text).networks:
+            network = connection.networkLookupByName(name)
+            _activate(network)
+            reachable += host_xml.network_addresses(network.XMLDesc(0))
+        changed = domain_xml.with_broker(text, broker_for(agent, reachable))
+        if changed is not None:
+            connection.defineXML(changed)
+        domain.create()
+
+    return Operation(name="start", allowed=OFF, act=act)
+
+
+def _activate(network: Any) -> None:
+    """Start a network that is defined but inactive."""
+    if network.isActive():
+        return
+    try:
+        network.create()
+    except libvirt.libvirtError:
+        if not network.isActive():  # else somebody else was quicker
+            raise
+
+
+def guest_networks(connection: Any) -> tuple[str, ...]:
+    """Return the host's addresses in the active networks, each once."""
+    networks = connection.listAllNetworks(libvirt.VIR_CONNECT_LIST_NETWORKS_ACTIVE)
+    addresses = [
+        address
+        for network in networks
+        for address in host_xml.network_addresses(network.XMLDesc(0))
+    ]
+    return tuple(dict.fromkeys(addresses))

@@ -1,0 +1,70 @@
+"""From what a caller wants to what libvirt is told; refuses what it can't be told. Pure."""
+
+from __future__ import annotations
+
+import re
+
+from vmcontroller.common.errors import BadArgument
+from vmcontroller.host.hypervisor.base import VmSpec
+from vmcontroller.host.hypervisor.libvirt.domain_xml import DomainPlan
+
+MAX_NAME_BYTES = 200
+"""libvirt names files after the machine, up to `NAME-guest_agent.log.0` and the like; a file's
+name has 255 bytes at most."""
+
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
+# What XML 1.0 can't carry, and the CR that a parser turns into LF.
+_NOT_XML = re.compile("[\x00-\x08\x0b-\x1f\ud800-\udfff\ufffe\uffff]")
+
+
+def check_name(name: str) -> None:
+    """Raise BadArgument for names that libvirt can't bear, or would not give back as they were."""
+    if not name.strip():
+        raise BadArgument("name", "is empty")
+    if name != name.strip():
+        raise BadArgument("name", f"{name!r} begins or ends with a space")
+    if "/" in name or name in {".", ".."}:
+        raise BadArgument("name", f"{name!r} can't be a file's name: no '/', '.' or '..'")
+    if _CONTROL.search(name) or _NOT_XML.search(name):
+        raise BadArgument("name", f"{name!r} has a control character in it")
+    length = len(name.encode())
+    if length > MAX_NAME_BYTES:
+        raise BadArgument("name", f"is {length} bytes long; {MAX_NAME_BYTES} at most")
+
+
+def plan(
+    spec: VmSpec, *, domain_type: str, arch: str, uuid: str, network: str, mac: str
+) -> DomainPlan:
+    """Return the plan of a new machine on libvirt's `network`; raises BadArgument."""
+    check_name(spec.name)
+    if spec.disk is None and spec.boot is None:
+        raise BadArgument("image", "there is nothing to boot: no disk and no kernel")
+    if spec.memory_mib < 1:
+        raise BadArgument("memory", f"{spec.memory_mib} MiB; at least 1")
+    if spec.vcpus < 1:
+        raise BadArgument("vcpus", f"{spec.vcpus}; at least 1")
+    if spec.network not in {"nat", "none"}:
+        raise BadArgument("network", f"{spec.network!r} is not one of nat, none")
+    texts = {"image": spec.disk.path if spec.disk else ""}
+    if spec.boot is not None:
+        texts |= {
+            "kernel": spec.boot.kernel,
+            "initrd": spec.boot.initrd,
+            "cmdline": spec.boot.cmdline,
+        }
+    for argument, text in texts.items():
+        if _NOT_XML.search(text):
+            raise BadArgument(argument, f"{text!r} has characters that libvirt's XML can't carry")
+    has_nic = spec.network == "nat"
+    return DomainPlan(
+        domain_type=domain_type,
+        arch=arch,
+        name=spec.name,
+        uuid=uuid,
+        memory_mib=spec.memory_mib,
+        vcpus=spec.vcpus,
+        disk=spec.disk,
+        network=network if has_nic else "",
+        mac=mac if has_nic else "",
+        boot=spec.boot,
+    )

@@ -1,0 +1,93 @@
+"""What is known of each machine, and which event or listing changes it. Pure, but remembers."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import libvirt
+
+from vmcontroller.host.hypervisor.base import Vm, VmChanged, VmState
+from vmcontroller.host.hypervisor.libvirt.states import event_state
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DomainEvent:
+    """One lifecycle event as libvirt sent it."""
+
+    uuid: str
+    name: str
+    event: int
+    detail: int
+
+
+@dataclass(slots=True)
+class _Known:
+    name: str
+    state: VmState
+    transient: bool
+
+
+class Tracker:
+    """Turns events and listings into changes, each told once.
+
+    Events carry all that is needed, so none costs a call. A transient machine (created by
+    others, or undefined while it ran) vanishes when it stops, and libvirt sends no event of
+    its own for that.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[str, _Known] = {}
+
+    def listed(self, vms: Collection[Vm], transient: Collection[str]) -> list[VmChanged]:
+        """Take a full listing; return how it differs from what was known.
+
+        `transient` holds the UUIDs of those that vanish when they stop.
+        """
+        present = {vm.uuid for vm in vms}
+        changes = [
+            VmChanged(uuid=uuid, name=known.name, state=None)
+            for uuid, known in self._known.items()
+            if uuid not in present
+        ]
+        for change in changes:
+            del self._known[change.uuid]
+        for vm in vms:
+            changes += self._now(vm.uuid, vm.name, vm.state, transient=vm.uuid in transient)
+        return changes
+
+    def event(self, event: DomainEvent) -> list[VmChanged]:
+        """Take one event; return the change it makes, if any."""
+        known = self._known.get(event.uuid)
+        if event.event == libvirt.VIR_DOMAIN_EVENT_DEFINED:
+            state = known.state if known else VmState.POWERED_OFF
+            return self._now(event.uuid, event.name, state, transient=False)
+        if event.event == libvirt.VIR_DOMAIN_EVENT_UNDEFINED:
+            return self._undefined(event, known)
+        state_now = event_state(event.event, event.detail)
+        if state_now is None:
+            return []
+        transient = known.transient if known else True
+        if transient and state_now.is_off:
+            return self._gone(event)
+        return self._now(event.uuid, event.name, state_now, transient=transient)
+
+    def _undefined(self, event: DomainEvent, known: _Known | None) -> list[VmChanged]:
+        if event.detail == libvirt.VIR_DOMAIN_EVENT_UNDEFINED_RENAMED:
+            return []  # the event that defines it under its new name follows
+        if known and not known.state.is_off:
+            known.transient = True
+            return []
+        return self._gone(event)
+
+    def _gone(self, event: DomainEvent) -> list[VmChanged]:
+        if self._known.pop(event.uuid, None) is None:
+            return []
+        return [VmChanged(uuid=event.uuid, name=event.name, state=None)]
+
+    def _now(self, uuid: str, name: str, state: VmState, *, transient: bool) -> list[VmChanged]:
+        known = self._known.get(uuid)
+        self._known[uuid] = _Known(name, state, transient)
+        if known and (known.name, known.state) == (name, state):
+            return []
+        return [VmChanged(uuid=uuid, name=name, state=state)]

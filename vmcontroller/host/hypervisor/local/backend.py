@@ -1,0 +1,216 @@
+"""The backend itself: states of local VMs, and what each operation does to their processes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
+
+from vmcontroller.common import process
+from vmcontroller.common.background import in_background
+from vmcontroller.common.errors import (
+    HypervisorError,
+    InvalidState,
+    NoSuchVM,
+    Unsupported,
+)
+from vmcontroller.host.hypervisor.base import (
+    AgentAddress,
+    Capability,
+    Vm,
+    VmChanged,
+    VmSpec,
+    VmState,
+)
+from vmcontroller.host.hypervisor.local import processes, store
+from vmcontroller.host.hypervisor.local.machine import Machine
+
+T = TypeVar("T")
+
+
+class LocalHypervisor:
+    """Local VMs; see the package's docstring."""
+
+    name = "local"
+    capabilities = frozenset({Capability.ACPI_SHUTDOWN, Capability.RESET})
+
+    _log = Logger()
+
+    def __init__(self, *, reactor: Any, state_dir: str) -> None:  # Any: three interfaces of it
+        self._reactor = reactor
+        self._store = store.LocalStore(state_dir)
+        self._creating = DeferredLock()
+        self._machines: dict[str, Machine] = {}
+        self._listener: Callable[[VmChanged], None] = lambda _: None
+
+    async def open(self, listener: Callable[[VmChanged], None]) -> None:
+        """Take up the VMs of earlier runs; those whose agents still run are watched on."""
+        for vm in await self._in_thread(self._store.all):
+            machine = self._machines[vm.uuid] = Machine(vm)
+            agent = await self._in_thread(store.read_process, vm)
+            if agent is not None:
+                await self._take_up(machine, agent)
+        self._listener = listener
+
+    async def close(self) -> None:
+        """Watch no more; the agents run on."""
+        self._listener = lambda _: None
+        for machine in self._machines.values():
+            machine.unwatch()
+        self._machines.clear()
+
+    async def guest_networks(self) -> tuple[str, ...]:
+        """Return loopback: that is where local agents are."""
+        return ("127.0.0.1",)
+
+    async def list_vms(self) -> tuple[Vm, ...]:
+        """Return every local VM."""
+        return tuple(machine.view() for machine in self._machines.values())
+
+    async def create(self, spec: VmSpec) -> Vm:
+        """Make a directory from the image's."""
+        if spec.boot is not None:
+            raise Unsupported(self.name, "a kernel: its VMs are processes of this machine")
+        if spec.network != "nat":
+            raise Unsupported(self.name, f"network {spec.network!r}: its VMs share this machine's")
+        async with self._creating:  # two of one name at the same time are one too many
+            vm = await self._in_thread(self._store.create, spec.name, spec.image)
+        machine = self._machines[vm.uuid] = Machine(vm)
+        self._report(machine)
+        return machine.view()
+
+    async def remove(self, uuid: str) -> None:
+        """Remove the directory of a VM that is off."""
+        machine = self._machine(uuid)
+        machine.need("remove", VmState.POWERED_OFF, VmState.ABORTED)
+        del self._machines[uuid]
+        await self._in_thread(self._store.remove, machine.vm)
+        self._listener(VmChanged(uuid=uuid, name=machine.vm.name, state=None))
+
+    async def start(self, uuid: str, agent: AgentAddress) -> None:
+        """Start the agent."""
+        machine = self._machine(uuid)
+        machine.need("start", VmState.POWERED_OFF, VmState.ABORTED)
+        store.write_agent_config(machine.vm, agent)
+        self._launch(machine)
+        self._report(machine)
+
+    async def shutdown(self, uuid: str) -> None:
+        """Send the agent SIGTERM: it says BYE and ends."""
+        machine = self._machine(uuid)
+        machine.need("shutdown", VmState.RUNNING)
+        machine.stopping = True
+        machine.signal_agent(signal.SIGTERM)
+
+    async def power_off(self, uuid: str) -> None:
+        """Kill all its processes."""
+        machine = self._machine(uuid)
+        machine.need("powerOff", VmState.RUNNING, VmState.PAUSED)
+        machine.stopping = True
+        await self._kill(machine)
+
+    async def reset(self, uuid: str) -> None:
+        """Kill all its processes and start the agent again."""
+        machine = self._machine(uuid)
+        machine.need("reset", VmState.RUNNING, VmState.PAUSED)
+        machine.resetting = True
+        try:
+            await self._kill(machine)
+            self._launch(machine)
+        finally:
+            machine.resetting = False
+            self._report(machine)
+
+    async def pause(self, uuid: str) -> None:
+        """Stop all its processes."""
+        machine = self._machine(uuid)
+        machine.need("pause", VmState.RUNNING)
+        await self._in_thread(processes.signal_all, uuid, signal.SIGSTOP)
+        self._becomes(machine, VmState.RUNNING, VmState.PAUSED)
+
+    async def resume(self, uuid: str) -> None:
+        """Let all its processes go on."""
+        machine = self._machine(uuid)
+        machine.need("resume", VmState.PAUSED)
+        await self._in_thread(processes.signal_all, uuid, signal.SIGCONT)
+        self._becomes(machine, VmState.PAUSED, VmState.RUNNING)
+
+    def _launch(self, machine: Machine) -> None:
+        vm = machine.vm
+        try:
+            with (vm.home / "agent.log").open("ab") as log:
+                machine.child = process.start(
+                    self._reactor,
+                    processes.launch(vm, log),
+                    lambda exit_: self._ended(machine, clean=exit_.status == 0),
+                )
+        except (OSError, process.StartFailed) as error:
+            raise HypervisorError(self.name, f"the agent did not start: {error}") from error
+        machine.agent = processes.identify(machine.child.pid)
+        machine.state = VmState.RUNNING
+        machine.stopping = False
+        store.write_process(vm, machine.agent)
+
+    async def _take_up(self, machine: Machine, agent: store.AgentProcess) -> None:
+        if not processes.is_alive(agent):
+            machine.state = VmState.ABORTED
+            await self._in_thread(processes.signal_all, machine.vm.uuid, signal.SIGKILL)
+            return
+        machine.agent = agent
+        stopped = processes.is_stopped(agent)
+        machine.state = VmState.PAUSED if stopped else VmState.RUNNING
+        machine.watch = process.watch_exit(
+            self._reactor, agent.pid, lambda: self._adopted_ended(machine, agent.pid)
+        )
+
+    def _adopted_ended(self, machine: Machine, pid: int) -> None:
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, os.WNOHANG)  # ours after all, when a backend was opened anew
+        self._ended(machine, clean=False)
+
+    def _ended(self, machine: Machine, *, clean: bool) -> None:
+        """Act on the end of an agent, wanted or not; its commands end with it."""
+        machine.child = machine.watch = machine.agent = None
+        wanted = clean or machine.stopping
+        machine.state = VmState.POWERED_OFF if wanted else VmState.ABORTED
+        machine.stopping = False
+        if wanted:
+            store.write_process(machine.vm, None)
+        self._sweeping = in_background(self._sweep(machine), "killing what an agent left")
+        if not machine.resetting:
+            self._report(machine)
+
+    async def _sweep(self, machine: Machine) -> None:
+        try:
+            await self._in_thread(processes.signal_all, machine.vm.uuid, signal.SIGKILL)
+        finally:
+            machine.release()
+
+    async def _kill(self, machine: Machine) -> None:
+        gone = machine.until_gone()
+        await self._in_thread(processes.signal_all, machine.vm.uuid, signal.SIGKILL)
+        await gone
+
+    def _becomes(self, machine: Machine, before: VmState, after: VmState) -> None:
+        if machine.state is not before:  # it ended meanwhile
+            raise InvalidState(machine.vm.name, machine.state, after, before)
+        machine.state = after
+        self._report(machine)
+
+    def _machine(self, uuid: str) -> Machine:
+        if uuid not in self._machines:
+            raise NoSuchVM(uuid)
+        return self._machines[uuid]
+
+    def _report(self, machine: Machine) -> None:
+        self._listener(VmChanged(uuid=machine.vm.uuid, name=machine.vm.name, state=machine.state))
+
+    def _in_thread(self, function: Callable[..., T], *arguments: object) -> Deferred[T]:
+        pool = self._reactor.getThreadPool()
+        return deferToThreadPool(self._reactor, pool, function, *arguments)
