@@ -1,0 +1,202 @@
+"""The host among its guests: HELLO is answered, PING is matched by its id, strangers do no harm."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from vmcontroller.common.destinations import requests_of
+from vmcontroller.common.errors import GuestUnreachable, NotConnected
+from vmcontroller.common.model import CommandSpec, GuestId, guest_id
+from vmcontroller.common.stomp.client import Message
+from vmcontroller.common.words import Utterance, Word, hear
+from vmcontroller.common.words.commands import CmdResult, CmdRun, CmdStarted
+from vmcontroller.common.words.presence import (
+    Aint,
+    Bye,
+    Descriptor,
+    Hello,
+    Ping,
+    Pong,
+    StillAlive,
+)
+from vmcontroller.host.commands import Commands
+from vmcontroller.host.conversation import Conversation
+from vmcontroller.host.hypervisor.base import Vm, VmState
+from vmcontroller.host.roots import AllowedRoots
+from vmcontroller.host.transfers import Transfers
+
+ONE = guest_id("52:54:00:00:00:01")
+TWO = guest_id("52:54:00:00:00:02")
+VM = Vm(uuid="u", name="vm", state=VmState.RUNNING, macs=(ONE,))
+
+
+async def at_once(function, *arguments):
+    return function(*arguments)
+
+
+class ConversationTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.sent = []
+        self.connected = True
+        home = Path(self.mktemp())
+        home.mkdir()
+        self.conversation = Conversation(clock=self.clock, send=self.send, gc_grace_s=30)
+        self.conversation.commands = Commands(
+            clock=self.clock, say=self.conversation.say, spool_dir=str(home)
+        )
+        self.conversation.transfers = Transfers(
+            clock=self.clock,
+            in_thread=at_once,
+            say=self.conversation.say,
+            writable=lambda: succeed(None),
+            roots=AllowedRoots([str(home)]),
+        )
+
+    def send(self, destination, body, headers) -> None:
+        if not self.connected:
+            raise NotConnected("no broker")
+        self.sent.append((destination, hear(Utterance(headers=headers, body=body))))
+
+    def says(self, word: Word, sender: GuestId = ONE) -> None:
+        said = word.how_to_say()
+        self.conversation.message(
+            Message(destination="", headers={**said.headers, "from": sender}, body=said.body)
+        )
+
+    def hello(self, sender: GuestId = ONE, session: str = "s", **more) -> None:
+        self.says(Hello(descriptor=Descriptor(id=sender), session=session, **more), sender)
+
+    def ping(self, timeout_s: float = 5) -> Deferred:
+        return Deferred.fromCoroutine(self.conversation.ping(ONE, "vm", timeout_s))
+
+    def test_hello_is_answered(self) -> None:
+        """A guest learns on its own topic that the host knows it."""
+        self.hello()
+        destination, word = self.sent[-1]
+        self.assertEqual(destination, requests_of(ONE))
+        self.assertIsInstance(word, Hello)
+        self.assertIsNotNone(self.conversation.guests.get(ONE))
+
+    def test_the_stamp_counts(self) -> None:
+        """Who speaks is who the broker says, whatever the descriptor claims."""
+        self.says(Hello(descriptor=Descriptor(id=TWO), session="s"), ONE)
+        self.assertIsNotNone(self.conversation.guests.get(ONE))
+        self.assertIsNone(self.conversation.guests.get(TWO))
+
+    def test_no_sender(self) -> None:
+        """A message that nobody stamped is dropped."""
+        said = Hello(descriptor=Descriptor(id=ONE), session="s").how_to_say()
+        self.conversation.message(Message(destination="", headers={}, body=said.body))
+        self.assertEqual(self.sent, [])
+
+    def test_ping(self) -> None:
+        """A ping ends with the PONG of the same id from the same guest, and with no other."""
+        self.hello()
+        self.hello(TWO)
+        pinging = self.ping()
+        word = self.sent[-1][1]
+        self.assertIsInstance(word, Ping)
+        self.says(Pong(ping_id="another"))
+        self.says(Pong(ping_id=word.ping_id), TWO)
+        self.assertNoResult(pinging)
+        self.says(Pong(ping_id=word.ping_id))
+        self.successResultOf(pinging)
+        self.says(Pong(ping_id=word.ping_id))
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_ping_waits_for_the_agent(self) -> None:
+        """A ping of a guest that still boots is asked when it has said HELLO."""
+        pinging = self.ping(100)
+        self.assertEqual(self.sent, [])
+        self.clock.advance(50)
+        self.hello()
+        self.says(Pong(ping_id=self.sent[-1][1].ping_id))
+        self.successResultOf(pinging)
+
+    def test_ping_timeout(self) -> None:
+        """No answer is a Fault that old clients know."""
+        self.hello()
+        pinging = self.ping(5)
+        self.clock.advance(5)
+        failure = self.failureResultOf(pinging, GuestUnreachable)
+        self.assertIn("PING timeout", str(failure.value))
+
+    def test_ping_without_broker(self) -> None:
+        """A ping that can't be said fails at once."""
+        self.hello()
+        self.connected = False
+        self.failureResultOf(self.ping(), NotConnected)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_bye(self) -> None:
+        """A guest that said BYE is gone at once."""
+        self.hello()
+        self.says(Bye(descriptor=Descriptor(id=ONE)))
+        self.assertIsNone(self.conversation.guests.get(ONE))
+
+    def test_unknown_beacon(self) -> None:
+        """A guest that was away too long is asked for its HELLO."""
+        self.hello()
+        self.clock.advance(31)
+        self.conversation.guests.expire(self.clock.seconds())
+        self.says(StillAlive(session="s"))
+        word = self.sent[-1][1]
+        self.assertIsInstance(word, Aint)
+        self.assertEqual(word.word, "STILL_ALIVE")
+
+    def test_beacon_keeps(self) -> None:
+        """A beacon is no reason to answer, and keeps the guest."""
+        self.hello()
+        sent = len(self.sent)
+        self.clock.advance(29)
+        self.says(StillAlive(session="s"))
+        self.clock.advance(29)
+        self.conversation.guests.expire(self.clock.seconds())
+        self.assertIsNotNone(self.conversation.guests.get(ONE))
+        self.assertEqual(len(self.sent), sent)
+
+    def test_garbage(self) -> None:
+        """Bodies that are no words, and words of the wrong direction, are noticed only."""
+        for body in (b"", b"\xff\x00", b"CMD_RESULT {", b"CMD_RUN {}", b"HELLO {}"):
+            self.conversation.message(Message(destination="", headers={"from": ONE}, body=body))
+        self.says(CmdRun(cmd_id="c", spec=CommandSpec(cmd="true")))
+        self.assertEqual(self.sent, [])
+
+    def test_commands_over_a_reconnect(self) -> None:
+        """The answer to HELLO says what the host has of each command that the guest holds."""
+        self.hello()
+        cmd_id = self.conversation.commands.run(VM, ONE, CommandSpec(cmd="true"))
+        self.says(CmdStarted(cmd_id=cmd_id, pid=1))
+        self.hello(commands={cmd_id: (0, 0), "unknown": (0, 0)})
+        self.assertEqual(self.sent[-1][1].commands, {cmd_id: (0, 0)})
+
+    def test_restarted_agent(self) -> None:
+        """A HELLO of a new session ends the commands of the old one."""
+        self.hello()
+        cmd_id = self.conversation.commands.run(VM, ONE, CommandSpec(cmd="true"))
+        self.says(CmdStarted(cmd_id=cmd_id, pid=1))
+        self.hello(session="another")
+        self.assertTrue(self.conversation.commands.get(cmd_id).has_ended)
+
+    def test_result_while_the_broker_is_away(self) -> None:
+        """A result that can't be acknowledged is stored; the guest says it again later."""
+        self.hello()
+        cmd_id = self.conversation.commands.run(VM, ONE, CommandSpec(cmd="true"))
+        self.connected = False
+        result = {
+            "cmd-id": cmd_id,
+            "finished": True,
+            "exitCodeOrSignal": 0,
+            "stdout-bytes": 0,
+            "stderr-bytes": 0,
+        }
+        said = CmdResult.NAME.encode() + b" " + str(result).replace("'", '"').encode()
+        body = said.replace(b"True", b"true")
+        headers = {"from": ONE, "cmd-id": cmd_id}
+        self.conversation.message(Message(destination="", headers=headers, body=body))
+        self.assertTrue(self.conversation.commands.get(cmd_id).has_ended)

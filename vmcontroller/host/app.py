@@ -1,0 +1,211 @@
+"""The composition root of the host daemon: builds the parts, starts and stops them in order."""
+
+# Twisted's services and endpoints have few annotations.
+# mypy: disallow-untyped-calls=False
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort
+from twisted.logger import Logger
+
+from vmcontroller.common.background import Repeated, in_background, pause
+from vmcontroller.common.config import HostConfig
+from vmcontroller.common.copying.course import threads_of
+from vmcontroller.common.destinations import CONNECTIONS, RESPONSES
+from vmcontroller.common.errors import ConfigError, HypervisorError
+from vmcontroller.common.stomp.client import StompClient
+from vmcontroller.host.broker.rights import Principal, Role, VmRights
+from vmcontroller.host.broker.service import BrokerService
+from vmcontroller.host.broker_addresses import BrokerAddresses
+from vmcontroller.host.commands import Commands
+from vmcontroller.host.conversation import Conversation
+from vmcontroller.host.directory import Directory
+from vmcontroller.host.hypervisor.base import Hypervisor
+from vmcontroller.host.hypervisor.registry import hypervisor_from
+from vmcontroller.host.operations import Operations
+from vmcontroller.host.roots import AllowedRoots
+from vmcontroller.host.transfers import Transfers
+from vmcontroller.host.xmlrpc.resource import site
+
+HOUSEKEEPING_S = 5.0
+HYPERVISOR_RETRY_S = 5.0
+
+
+class HostDaemon:
+    """All parts of one daemon."""
+
+    _log = Logger()
+
+    def __init__(self, config: HostConfig, reactor: Any) -> None:  # Any: many interfaces of it
+        self._config = config
+        self._reactor = reactor
+        self._state_dir = Path(config.state_dir)
+        self._in_thread = threads_of(reactor)
+        self._lock: int | None = None
+        self._ports: list[IListeningPort] = []
+        self._opening: Deferred[None] | None = None
+        self.hypervisor: Hypervisor = hypervisor_from(
+            config.hypervisor, reactor=reactor, state_dir=config.state_dir
+        )
+        self.broker = BrokerService(reactor=reactor, rights=VmRights())
+        self._addresses = BrokerAddresses(
+            config=config.broker, broker=self.broker, hypervisor=self.hypervisor
+        )
+        self._directory = Directory(clock=reactor, hypervisor=self.hypervisor)
+        self._build_conversation()
+        self._build_operations()
+        self._housekeeping = Repeated(reactor, HOUSEKEEPING_S, "housekeeping", self._keep_house)
+
+    def _build_conversation(self) -> None:
+        self._conversation = Conversation(
+            clock=self._reactor,
+            send=self._send,
+            gc_grace_s=self._config.guests.gc_grace,
+        )
+        self._client = StompClient(
+            endpoint=self.broker.in_process_endpoint(Principal(role=Role.HOST)),
+            reactor=self._reactor,
+            subscriptions=(CONNECTIONS, RESPONSES),
+            on_message=self._conversation.message,
+            on_connected=lambda: None,
+            on_lost=lambda reason: self._log.warn(
+                "the daemon lost its own broker: {reason}", reason=reason
+            ),
+        )
+        self._commands = Commands(
+            clock=self._reactor,
+            say=self._conversation.say,
+            spool_dir=str(self._state_dir / "commands"),
+        )
+        self._transfers = Transfers(
+            clock=self._reactor,
+            in_thread=self._in_thread,
+            say=self._conversation.say,
+            writable=self._client.writable,
+            roots=AllowedRoots([str(self._state_dir / "exchange"), *self._config.files.roots]),
+        )
+        self._conversation.commands = self._commands
+        self._conversation.transfers = self._transfers
+
+    def _build_operations(self) -> None:
+        self.operations = Operations(
+            clock=self._reactor,
+            hypervisor=self.hypervisor,
+            directory=self._directory,
+            in_thread=self._in_thread,
+            conversation=self._conversation,
+            commands=self._commands,
+            transfers=self._transfers,
+            broker_addresses=self._addresses,
+            stop_timeout_s=self._config.guests.stop_timeout,
+        )
+
+    async def start(self) -> None:
+        """Open everything; raises VMControllerError when the daemon can't do its work."""
+        self._prepare_state_dir()
+        self._client.startService()
+        self.broker.startService()
+        await self._open_hypervisor()
+        await self._addresses.refresh()
+        await self._open_door()
+        self._housekeeping.start()
+        for port in self._ports:
+            where: Any = port.getHost()
+            self._log.info(
+                "ready: XML-RPC on {address} port {port}", address=where.host, port=where.port
+            )
+
+    async def stop(self) -> None:
+        """Close everything in the opposite order; virtual machines run on."""
+        self._housekeeping.stop()
+        for port in self._ports:
+            await maybeDeferred(port.stopListening)
+        if self._opening is not None:
+            self._opening.cancel()
+        self._commands.stop()
+        await self._transfers.stop()
+        await self._client.stopService()
+        await self.broker.stopService()
+        await self.hypervisor.close()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+        self._log.info("stopped")
+
+    def _prepare_state_dir(self) -> None:
+        """Make the directories; take the lock that keeps a second daemon away."""
+        try:
+            self._state_dir.mkdir(mode=0o711, parents=True, exist_ok=True)
+            for name in ("exchange", "commands"):
+                (self._state_dir / name).mkdir(mode=0o700, exist_ok=True)
+            self._lock = os.open(self._state_dir / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            for left in (self._state_dir / "commands").iterdir():
+                left.unlink()  # output that a daemon left that was killed
+        except BlockingIOError:
+            raise ConfigError(
+                "state_dir", str(self._state_dir), "is in use by another vmcontroller-host"
+            ) from None
+        except OSError as error:
+            raise ConfigError("state_dir", str(self._state_dir), str(error)) from error
+
+    async def _open_hypervisor(self) -> None:
+        """Connect; where nobody answers yet, go on trying while calls answer with a Fault."""
+        try:
+            await self.hypervisor.open(self.operations.vm_changed)
+        except HypervisorError as error:
+            self._log.error("{error}; trying on", error=str(error))
+            self._opening = in_background(self._open_later(), "connecting to the hypervisor")
+        else:
+            await self._directory.all()
+
+    async def _open_later(self) -> None:
+        while True:
+            await pause(self._reactor, HYPERVISOR_RETRY_S)
+            try:
+                await self.hypervisor.open(self.operations.vm_changed)
+            except HypervisorError as error:
+                self._log.debug("still: {error}", error=str(error))
+            else:
+                self._log.info("connected to the hypervisor")
+                await self._addresses.refresh()
+                return
+
+    async def _open_door(self) -> None:
+        config = self._config.xmlrpc
+        if not config.anonymous:
+            self._log.warn(
+                "XML-RPC listens nowhere: users are not there yet, and without them an address "
+                "opens only with `xmlrpc: {{anonymous: true}}`"
+            )
+            return
+        self._log.warn(
+            "XML-RPC on {address} port {port} is ANONYMOUS: whoever reaches it may do everything",
+            address=config.listen_on,
+            port=config.port,
+        )
+        kind = TCP6ServerEndpoint if ":" in config.listen_on else TCP4ServerEndpoint
+        endpoint = kind(self._reactor, config.port, interface=config.listen_on)
+        try:
+            self._ports.append(await endpoint.listen(site(self.operations, self._reactor)))
+        except CannotListenError as error:
+            raise ConfigError(
+                "xmlrpc", f"{config.listen_on}:{config.port}", f"cannot listen: {error.socketError}"
+            ) from error
+
+    async def _keep_house(self) -> None:
+        self._conversation.guests.expire(self._reactor.seconds())
+        self._commands.expire()
+        await self._addresses.refresh()
+
+    def _send(self, destination: str, body: bytes, headers: Mapping[str, str]) -> None:
+        self._client.send(destination, body, headers)

@@ -1,0 +1,52 @@
+"""Where the embedded broker listens: loopback and the guests' networks, as they come and go."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from twisted.logger import Logger
+
+from vmcontroller.common.config import BrokerConfig
+from vmcontroller.common.errors import HypervisorError
+from vmcontroller.host.broker.service import BrokerService
+from vmcontroller.host.hypervisor.base import AgentAddress, Hypervisor
+
+
+class BrokerAddresses:
+    """Keeps the broker's listening addresses equal to what the configuration asks for."""
+
+    _log = Logger()
+
+    def __init__(
+        self, *, config: BrokerConfig, broker: BrokerService, hypervisor: Hypervisor
+    ) -> None:
+        self._config = config
+        self._broker = broker
+        self._hypervisor = hypervisor
+        self._port = config.port
+
+    async def refresh(self) -> None:
+        """Open what is missing and close what is gone; what can't be opened yet is logged."""
+        wanted = await self._wanted()
+        if not self._port:  # any free one, but the same on every address: guests are told one
+            await self._broker.listen(wanted[:1], 0)
+            self._port = next(iter(self._broker.listening().values()), 0)
+        await self._broker.listen(wanted, self._port)
+
+    async def _wanted(self) -> Sequence[str]:
+        if self._config.host:
+            return self._config.host
+        try:
+            networks = await self._hypervisor.guest_networks()
+        except HypervisorError as error:
+            self._log.warn("guest networks are not known: {error}", error=str(error))
+            networks = ()
+        return list(dict.fromkeys(("127.0.0.1", *networks)))
+
+    def for_agents(self) -> AgentAddress:
+        """Return what a starting guest is told.
+
+        With `host: auto` the backend may choose any address of its own in the guest's network,
+        also of a network that comes up only with the guest: the broker follows.
+        """
+        return AgentAddress(port=self._port, hosts=self._config.host)

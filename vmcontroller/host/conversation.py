@@ -1,0 +1,208 @@
+"""What the host says to guests and what it does with what they say: its end of the words.
+
+It knows STOMP messages on one side, and guests, commands and transfers on the other. Who sent a
+message is what the broker has stamped on it, never what the message says of itself.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from uuid import uuid4
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from typing_extensions import override
+
+from vmcontroller.common.destinations import requests_of
+from vmcontroller.common.errors import BadArgument, GuestUnreachable, NotConnected
+from vmcontroller.common.model import GuestId, guest_id
+from vmcontroller.common.stomp.client import Message
+from vmcontroller.common.words import Ears, Utterance, Word, commands, files, hear, presence
+from vmcontroller.host.commands import Commands
+from vmcontroller.host.guests import Guest, Guests
+from vmcontroller.host.transfers import Transfers
+
+HOST_ID = "VMController-Host"
+
+
+class Conversation(Ears):
+    """The host among its guests."""
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        *,
+        clock: IReactorTime,
+        send: Callable[[str, bytes, Mapping[str, str]], None],
+        gc_grace_s: float,
+    ) -> None:
+        """`send` gives a message to the broker: destination, body, headers."""
+        self._clock = clock
+        self._send = send
+        self._session = str(uuid4())
+        self._pings: dict[str, tuple[GuestId, Deferred[None]]] = {}
+        self._expected: dict[GuestId, list[Deferred[None]]] = {}
+        self.guests = Guests(gc_grace_s=gc_grace_s, gone=self._gone)
+        self.commands: Commands
+        self.transfers: Transfers
+
+    def say(self, guest: GuestId, word: Word) -> None:
+        """Say a word to one guest; raises NotConnected without a broker."""
+        said = word.how_to_say()
+        headers = {"to": guest, "from": HOST_ID, "timestamp": f"{time.time():.6f}", **said.headers}
+        self._send(requests_of(guest), said.body, headers)
+
+    def message(self, message: Message) -> None:
+        """Take in a message from a guest, whatever it may hold."""
+        try:
+            sender = guest_id(message.headers.get("from", ""))
+        except BadArgument:
+            self._log.warn("a message without a sender is dropped")
+            return
+        self.guests.heard(sender, self._clock.seconds())
+        word = hear(Utterance(headers=message.headers, body=message.body))
+        try:
+            word.listen_and_act(self, sender)
+        except NotConnected as error:
+            self._log.warn("no answer to {guest}: {error}", guest=sender, error=str(error))
+
+    async def ping(self, guest: GuestId, vm_name: str, timeout_s: float) -> None:
+        """Return when the guest's agent has answered; it may still have to come.
+
+        Raises GuestUnreachable after `timeout_s`.
+        """
+        answered: Deferred[None] = Deferred()
+        timer = self._clock.callLater(
+            timeout_s,
+            lambda: answered.errback(
+                GuestUnreachable(vm_name, f"PING timeout: no PONG within {timeout_s:g} s")
+            ),
+        )
+        ping_id = str(uuid4())
+        self._pings[ping_id] = (guest, answered)
+        waiting = self._expected.setdefault(guest, [])
+        arrived: Deferred[None] = Deferred()
+        _ = arrived.addCallback(
+            lambda _: self.say(guest, presence.Ping(ping_id=ping_id))
+        ).addErrback(lambda failure: None if answered.called else answered.errback(failure))
+        waiting.append(arrived)
+        try:
+            if self.guests.get(guest) is not None:
+                arrived.callback(None)
+            await answered
+        finally:
+            del self._pings[ping_id]
+            waiting.remove(arrived)
+            if not waiting:
+                self._expected.pop(guest, None)
+            if timer.active():
+                timer.cancel()
+
+    def _gone(self, guest: Guest, why: str) -> None:
+        self._log.info("guest {guest} is gone: {why}", guest=guest.id, why=why)
+        self.transfers.guest_lost(guest.id, why)
+
+    @override
+    def unexpected(self, word: Word, sender: str) -> None:
+        self._log.warn("{guest} said {word}, which is not for us", guest=sender, word=word.NAME)
+
+    @override
+    def heard_hello(self, word: presence.Hello, sender: str) -> None:
+        guest = GuestId(sender)
+        now = self._clock.seconds()
+        before = self.guests.hello(
+            Guest(
+                id=guest,
+                descriptor=word.descriptor,
+                session=word.session,
+                agent_version=word.agent_version,
+                since_s=now,
+                last_heard_s=now,
+            )
+        )
+        same_session = before is not None and before.session == word.session
+        self._log.info(
+            "HELLO from {guest} at {ip}, agent {version}",
+            guest=guest,
+            ip=word.descriptor.ip,
+            version=word.agent_version,
+        )
+        self.transfers.guest_lost(guest, "the agent has connected anew")
+        offsets = self.commands.reconcile(guest, word.commands, same_session=same_session)
+        self.say(
+            guest,
+            presence.Hello(
+                descriptor=presence.Descriptor(id=HOST_ID),
+                session=self._session,
+                commands=offsets,
+            ),
+        )
+        for arrived in self._expected.get(guest, []):
+            if not arrived.called:
+                arrived.callback(None)
+
+    @override
+    def heard_bye(self, word: presence.Bye, sender: str) -> None:
+        self.guests.leave(GuestId(sender), "it said BYE")
+
+    @override
+    def heard_still_alive(self, word: presence.StillAlive, sender: str) -> None:
+        """Ask a guest that is unknown, after a restart of the daemon say, for its HELLO."""
+        if self.guests.get(GuestId(sender)) is None:
+            self.say(
+                GuestId(sender),
+                presence.Aint(word=word.NAME, detail="say HELLO first: you are not known here"),
+            )
+
+    @override
+    def heard_pong(self, word: presence.Pong, sender: str) -> None:
+        asked, answered = self._pings.get(word.ping_id, (None, None))
+        if asked == sender and answered is not None and not answered.called:
+            answered.callback(None)
+
+    @override
+    def heard_aint(self, word: presence.Aint, sender: str) -> None:
+        self._log.warn(
+            "{guest} and this host do not understand each other: {detail}",
+            guest=sender,
+            detail=word.detail,
+        )
+
+    @override
+    def heard_cmd_started(self, word: commands.CmdStarted, sender: str) -> None:
+        self.commands.heard_started(word, sender)
+
+    @override
+    def heard_cmd_output(self, word: commands.CmdOutput, sender: str) -> None:
+        self.commands.heard_output(word, sender)
+
+    @override
+    def heard_cmd_result(self, word: commands.CmdResult, sender: str) -> None:
+        self.commands.heard_result(word, sender)
+
+    @override
+    def heard_file_ready(self, word: files.FileReady, sender: str) -> None:
+        self.transfers.heard_file_ready(word, GuestId(sender))
+
+    @override
+    def heard_file_data(self, word: files.FileData, sender: str) -> None:
+        self.transfers.heard_file_data(word, GuestId(sender))
+
+    @override
+    def heard_file_credit(self, word: files.FileCredit, sender: str) -> None:
+        self.transfers.heard_file_credit(word, GuestId(sender))
+
+    @override
+    def heard_file_end(self, word: files.FileEnd, sender: str) -> None:
+        self.transfers.heard_file_end(word, GuestId(sender))
+
+    @override
+    def heard_file_done(self, word: files.FileDone, sender: str) -> None:
+        self.transfers.heard_file_done(word, GuestId(sender))
+
+    @override
+    def heard_file_failed(self, word: files.FileFailed, sender: str) -> None:
+        self.transfers.heard_file_failed(word, GuestId(sender))

@@ -1,0 +1,68 @@
+"""Which agents are there: a record per guest and the rules of its coming and going.
+
+No clock and no I/O: `now_s` is an argument, a monotonic time of the host. What a guest writes
+of itself is data; who it is, the broker says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from vmcontroller.common.model import GuestId
+from vmcontroller.common.words.presence import Descriptor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guest:
+    """One agent that has said HELLO and is not gone."""
+
+    id: GuestId
+    descriptor: Descriptor
+    session: str
+    agent_version: str
+    since_s: float
+    last_heard_s: float
+
+
+class Guests:
+    """The agents that are there, by id."""
+
+    def __init__(self, *, gc_grace_s: float, gone: Callable[[Guest, str], None]) -> None:
+        """`gone` is called with each guest that leaves, and why."""
+        self._gc_grace_s = gc_grace_s
+        self._gone = gone
+        self._guests: dict[GuestId, Guest] = {}
+
+    def get(self, guest: GuestId) -> Guest | None:
+        """Return the record of a guest that is there."""
+        return self._guests.get(guest)
+
+    def hello(self, guest: Guest) -> Guest | None:
+        """Take in a guest; return its record of before, from an earlier session or this one."""
+        before = self._guests.get(guest.id)
+        if before is not None and before.session == guest.session:
+            guest = replace(guest, since_s=before.since_s)
+        self._guests[guest.id] = guest
+        return before
+
+    def heard(self, guest: GuestId, now_s: float) -> bool:
+        """Note that a guest has spoken; False for one that has not said HELLO."""
+        record = self._guests.get(guest)
+        if record is None:
+            return False
+        self._guests[guest] = replace(record, last_heard_s=now_s)
+        return True
+
+    def leave(self, guest: GuestId, why: str) -> None:
+        """Let a guest go that said BYE, or whose VM is off. Unknown ones are no error."""
+        record = self._guests.pop(guest, None)
+        if record is not None:
+            self._gone(record, why)
+
+    def expire(self, now_s: float) -> None:
+        """Let go of every guest that was unheard for longer than the grace."""
+        for record in list(self._guests.values()):
+            silent_s = now_s - record.last_heard_s
+            if silent_s > self._gc_grace_s:
+                self.leave(record.id, f"unheard for {silent_s:.0f} s")

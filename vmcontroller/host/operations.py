@@ -1,0 +1,319 @@
+"""What the API offers, on the hypervisor's machines and on the guests: the use cases.
+
+The XML-RPC door has checked types and options before it calls here; what is true of the world
+(does this VM exist, does it run, is its agent there) is checked here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version as distribution_version
+from typing import Any
+
+from twisted.internet.defer import DeferredLock
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from vmcontroller.common.background import in_background, pause
+from vmcontroller.common.errors import GuestUnreachable, InvalidState, VMExists
+from vmcontroller.common.model import CommandSpec, GuestId
+from vmcontroller.host.broker_addresses import BrokerAddresses
+from vmcontroller.host.command_record import Command
+from vmcontroller.host.commands import Commands
+from vmcontroller.host.conversation import Conversation
+from vmcontroller.host.creation import InThread, specify
+from vmcontroller.host.directory import Directory
+from vmcontroller.host.hypervisor.base import Hypervisor, Vm, VmChanged, VmState
+from vmcontroller.host.names import check_new_name
+from vmcontroller.host.requests import CreateOptions
+from vmcontroller.host.transfers import Transfers
+
+SHUTDOWN_REPEAT_S = 10.0
+"""A guest that still boots does not see its power button: it is pressed again meanwhile."""
+
+
+class Operations:
+    """One coroutine per use case, named as the wire's method in snake_case."""
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        *,
+        clock: IReactorTime,
+        hypervisor: Hypervisor,
+        directory: Directory,
+        in_thread: InThread,
+        conversation: Conversation,
+        commands: Commands,
+        transfers: Transfers,
+        broker_addresses: BrokerAddresses,
+        stop_timeout_s: float,
+    ) -> None:
+        self._clock = clock
+        self._hypervisor = hypervisor
+        self._directory = directory
+        self._in_thread = in_thread
+        self._conversation = conversation
+        self._commands = commands
+        self._transfers = transfers
+        self._broker_addresses = broker_addresses
+        self._stop_timeout_s = stop_timeout_s
+        self._creating = DeferredLock()
+
+    # Creational.
+
+    async def create_vm(self, name: str, image: str, options: CreateOptions) -> Sequence[Any]:
+        """Define a VM named `name` on the disk image at path `image`; answer [True, name]."""
+        check_new_name(name)
+        async with self._creating:
+            vms = await self._directory.all()
+            if any(vm.name == name for vm in vms):
+                raise VMExists(name)
+            spec = await specify(
+                self._hypervisor,
+                self._in_thread,
+                name=name,
+                image=image,
+                options=options,
+                others=vms,
+            )
+            vm = await self._hypervisor.create(spec)
+        self._log.info("created {name} ({uuid})", name=name, uuid=vm.uuid)
+        return [True, name]
+
+    async def remove_vm(self, vm: str) -> Sequence[Any]:
+        """Undefine a VM that is off; its disk images stay. Answer [True, name]."""
+        found = await self._directory.find(vm, fresh=True)
+        await self._hypervisor.remove(found.uuid)
+        self._log.info("removed {name} ({uuid})", name=found.name, uuid=found.uuid)
+        return [True, found.name]
+
+    # Behavioural.
+
+    async def start(self, vm: str) -> bool:
+        """Power a VM on; its agent learns where the broker is."""
+        found = await self._directory.find(vm)
+        await self._hypervisor.start(found.uuid, self._broker_addresses.for_agents())
+        await self._broker_addresses.refresh()  # its network may have come with it
+        return True
+
+    async def shutdown(self, vm: str) -> bool:
+        """Ask the guest to shut down; answer when it is off.
+
+        Raises DeadlinePassed when it is not within `guests.stop_timeout`; it may still obey.
+        """
+        found = await self._directory.find(vm, fresh=True)
+        await self._hypervisor.shutdown(found.uuid)
+        pressing = in_background(self._keep_pressing(found), "asking again for a shutdown")
+        try:
+            await self._directory.until(
+                found,
+                lambda state: state is None or state.is_off,
+                self._stop_timeout_s,
+                "shut down",
+            )
+        finally:
+            pressing.cancel()
+        return True
+
+    async def _keep_pressing(self, vm: Vm) -> None:
+        with contextlib.suppress(InvalidState):  # it is off
+            while True:
+                await pause(self._clock, SHUTDOWN_REPEAT_S)
+                await self._hypervisor.shutdown(vm.uuid)
+
+    async def power_off(self, vm: str) -> bool:
+        """Take the power away."""
+        found = await self._directory.find(vm)
+        await self._hypervisor.power_off(found.uuid)
+        return True
+
+    async def reset(self, vm: str) -> bool:
+        """Press the reset button."""
+        found = await self._directory.find(vm)
+        await self._hypervisor.reset(found.uuid)
+        self._forget_guest(found, "the VM was reset")
+        return True
+
+    async def pause(self, vm: str) -> bool:
+        """Freeze a running VM."""
+        found = await self._directory.find(vm)
+        await self._hypervisor.pause(found.uuid)
+        return True
+
+    async def resume(self, vm: str) -> bool:
+        """Let a paused VM run on."""
+        found = await self._directory.find(vm)
+        await self._hypervisor.resume(found.uuid)
+        return True
+
+    # State based.
+
+    async def get_state(self, vm: str) -> str:
+        """Answer the state as the hypervisor has it now."""
+        return (await self._directory.find(vm, fresh=True)).state
+
+    async def list_vms(self) -> Sequence[str]:
+        """Answer the names of all VMs."""
+        return [vm.name for vm in await self._directory.all()]
+
+    async def list_vms_with_state(self) -> Mapping[str, str]:
+        """Answer {name: state}."""
+        return {vm.name: vm.state for vm in await self._directory.all()}
+
+    async def list_running_vms(self) -> Sequence[str]:
+        """Answer the names of those that run."""
+        return [vm.name for vm in await self._directory.all() if vm.state is VmState.RUNNING]
+
+    async def get_ids_to_names_mapping(self) -> Mapping[str, str]:
+        """Answer {MAC address of the first NIC: name}."""
+        return {vm.macs[0]: vm.name for vm in await self._directory.all() if vm.macs}
+
+    async def get_names_to_ids_mapping(self) -> Mapping[str, str]:
+        """Answer {name: MAC address of the first NIC}."""
+        return {vm.name: vm.macs[0] for vm in await self._directory.all() if vm.macs}
+
+    # Host and guest.
+
+    async def ping(self, vm: str, timeout_s: float) -> str:
+        """Answer when the agent has; wait up to `timeout_s` for an agent that still comes up."""
+        found = await self._directory.find(vm)
+        await self._conversation.ping(self._guest_of(found), found.name, timeout_s)
+        return f"PONG from {found.name}"
+
+    async def run_cmd(self, vm: str, spec: CommandSpec) -> str:
+        """Send a command to the guest; answer its id at once."""
+        found = await self._directory.find(vm)
+        return self._commands.run(found, self._agent_of(found), spec)
+
+    async def list_finished_cmds(self) -> Mapping[str, Mapping[str, Any]]:
+        """Answer {id: details} of what has ended and is not forgotten."""
+        return {command.cmd_id: _details(command) for command in self._commands.ended()}
+
+    async def get_cmd_results(self, cmd_id: str) -> Mapping[str, Any]:
+        """Answer the result, as often as asked; `finished` is false while it runs."""
+        return _results(self._commands.get(cmd_id))
+
+    async def get_cmd_details(self, cmd_id: str) -> Mapping[str, Any]:
+        """Answer the request and its state."""
+        return _details(self._commands.get(cmd_id))
+
+    async def get_cmd_output(self, cmd_id: str, stream: str, offset: int, length: int) -> bytes:
+        """Answer the exact bytes of a stream, as far as they have come."""
+        return self._commands.get(cmd_id).streams[stream].read(offset, length)
+
+    async def wait_cmd(self, cmd_id: str, timeout_s: float) -> Mapping[str, Any]:
+        """Answer the result the moment it is stored, or as it is when the time has passed."""
+        return _results(await self._commands.wait(cmd_id, timeout_s))
+
+    async def forget_cmd(self, cmd_id: str) -> bool:
+        """Drop an ended command's result and output."""
+        self._commands.forget(cmd_id)
+        return True
+
+    async def cp_file_to_vm(self, vm: str, local_path: str, remote_path: str) -> Sequence[Any]:
+        """Copy a file of the host into the guest; answer when it is whole and in place."""
+        found = await self._directory.find(vm)
+        await self._transfers.put(self._agent_of(found), local_path, remote_path)
+        return ["", "", 0]
+
+    async def cp_file_from_vm(self, vm: str, remote_path: str, local_path: str) -> Sequence[Any]:
+        """Copy a file of the guest to the host; answer when it is whole and in place."""
+        found = await self._directory.find(vm)
+        await self._transfers.get(self._agent_of(found), remote_path, local_path)
+        return ["", "", 0]
+
+    async def states(self) -> Mapping[str, int]:
+        """Answer {state: number}, for clients of old."""
+        return {state: number for number, state in enumerate(VmState)}
+
+    async def version(self) -> str:
+        """Answer the daemon's version."""
+        return distribution_version("vmcontroller")
+
+    # What the hypervisor reports.
+
+    def vm_changed(self, change: VmChanged) -> None:
+        """Follow a machine that went off: its agent is gone, its commands are lost."""
+        before = next((vm for vm in self._directory.last_known() if vm.uuid == change.uuid), None)
+        self._directory.changed(change)
+        if change.state is None or change.state.is_off:
+            state = change.state or "removed"
+            self._commands.vm_is_off(change.uuid, state)
+            if before is not None:
+                self._forget_guest(before, f"the VM is {state}")
+
+    def _forget_guest(self, vm: Vm, why: str) -> None:
+        for mac in vm.macs:
+            self._conversation.guests.leave(GuestId(mac), why)
+
+    def _guest_of(self, vm: Vm) -> GuestId:
+        if not vm.macs:
+            raise GuestUnreachable(vm.name, "it has no network interface")
+        if vm.state.is_off:
+            raise GuestUnreachable(vm.name, f"the VM is {vm.state}; start it first")
+        return next(
+            (GuestId(mac) for mac in vm.macs if self._conversation.guests.get(GuestId(mac))),
+            GuestId(vm.macs[0]),
+        )
+
+    def _agent_of(self, vm: Vm) -> GuestId:
+        guest = self._guest_of(vm)
+        if self._conversation.guests.get(guest) is None:
+            raise GuestUnreachable(
+                vm.name, f"its agent is not connected (the VM is {vm.state}); ping waits for it"
+            )
+        return guest
+
+
+def _results(command: Command) -> Mapping[str, Any]:
+    """The seed's keys, and some more; `out` and `err` are text, getCmdOutput has the bytes."""
+    result = command.result
+    answer: dict[str, Any] = {
+        "cmd-id": command.cmd_id,
+        "state": command.state,
+        "out": "",
+        "err": "",
+        "finished": False,
+        "exitCodeOrSignal": -1,
+        "resources": {},
+        "error": command.error,
+    }
+    if command.has_ended:
+        for key, name in (("out", "stdout"), ("err", "stderr")):
+            stream = command.streams[name]
+            answer[key] = stream.read(0, stream.stored_bytes).decode("utf-8", "replace")
+    if result is not None:
+        answer |= {
+            "finished": result.finished,
+            "exitCodeOrSignal": result.exit_code_or_signal,
+            "resources": dict(result.resources),
+            "truncated": result.truncated,
+            "timedOut": result.timed_out,
+            "duration": result.duration_s,
+        }
+        if result.error and not answer["err"]:
+            answer["err"] = f"vmcontroller: {result.error}\n"
+    return answer
+
+
+def _details(command: Command) -> Mapping[str, Any]:
+    """The request as the original kept it, and where it stands."""
+    spec = command.spec
+    return {
+        "cmd-id": command.cmd_id,
+        "toVmName": command.vm_name,
+        "toVmId": command.guest,
+        "cmd": spec.cmd,
+        "args": list(spec.args),
+        "env": dict(spec.env),
+        "path": spec.path,
+        "fileForStdin": spec.file_for_stdin,
+        "state": command.state,
+        "pid": command.pid,
+        "stdoutBytes": command.stored_bytes[0],
+        "stderrBytes": command.stored_bytes[1],
+        "error": command.error,
+    }

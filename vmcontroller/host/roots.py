@@ -1,0 +1,79 @@
+"""Which of the host's files a copy may touch: those below directories the config allows.
+
+Opening goes down from the allowed directory one name at a time and follows no link, so that what
+was checked is what is opened, however the tree is changed meanwhile. Blocks on the disk.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from vmcontroller.common.copying.reasons import Reason, explained
+from vmcontroller.common.copying.source import DIRECTORY_FLAGS, Place
+from vmcontroller.common.errors import AccessDenied, TransferFailed
+
+
+class AllowedRoots:
+    """The directories below which copies may read and write."""
+
+    def __init__(self, roots: Sequence[str]) -> None:
+        """`roots`: absolute paths, at least one; relative paths are relative to the first."""
+        self._roots = tuple(roots)
+
+    def resolve_readable(self, path: str) -> str:
+        """Return the real path of what `path` names, all symbolic links followed.
+
+        Raises AccessDenied, naming the roots, when that is outside of them; TransferFailed
+        when no file can have this name. Whether the file exists shows when it is opened.
+        """
+        if not path:
+            raise TransferFailed(Reason.NO_SUCH_FILE, "the path on the host is empty")
+        with explained(path):
+            real = os.path.realpath(Path(self._roots[0]) / path)
+        self._root_of(real, path)
+        return real
+
+    def resolve_writable(self, path: str, name: str) -> str:
+        """Return the real path that a copy named `path` gets; errors as resolve_readable.
+
+        A directory, a path that ends in a slash and an empty path (the first root) get the copy
+        inside, under `name`; so cp does it.
+        """
+        real = self.resolve_readable(path or ".")
+        with explained(path):
+            inside = path.endswith("/") or Path(real).is_dir()
+        if inside:
+            real = self.resolve_readable(str(Path(real) / name))
+        return real
+
+    def readable(self, path: str) -> Place:
+        """Find a file to read; the errors of resolve_readable, and TransferFailed."""
+        return self._place(self.resolve_readable(path), path)
+
+    def writable(self, path: str, name: str) -> Place:
+        """Find the place of a file to write; the errors of resolve_writable, and TransferFailed."""
+        return self._place(self.resolve_writable(path, name), path or name)
+
+    def _place(self, real: str, shown: str) -> Place:
+        root = self._root_of(real, shown)
+        if real == root:
+            raise TransferFailed(Reason.IS_A_DIRECTORY, f"{shown!r} is a directory")
+        *directories, name = os.path.relpath(real, root).split("/")
+        with explained(shown):
+            here_fd = os.open(root, DIRECTORY_FLAGS)
+            for directory in directories:
+                try:
+                    below_fd = os.open(directory, DIRECTORY_FLAGS | os.O_NOFOLLOW, dir_fd=here_fd)
+                finally:
+                    os.close(here_fd)
+                here_fd = below_fd
+        return Place(directory_fd=here_fd, name=name, shown=shown)
+
+    def _root_of(self, real: str, shown: str) -> str:
+        for root in map(os.path.realpath, self._roots):
+            if real == root or real.startswith(root.rstrip("/") + "/"):
+                return root
+        allowed = ", ".join(map(repr, self._roots))
+        raise AccessDenied(f"{shown!r} lies outside the directories copies may use: {allowed}")
