@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import uuid as uuids
 from collections.abc import Callable
 from typing import Literal, Protocol
 
-from twisted.internet.defer import DeferredLock
+from twisted.internet.defer import Deferred, DeferredLock
 from twisted.logger import Logger
 
-from vmcontroller.common.errors import HypervisorUnreachable, Unsupported
+from vmcontroller.common.background import in_background
+from vmcontroller.common.errors import HypervisorUnreachable, Unsupported, VMControllerError
 from vmcontroller.host.hypervisor.base import AgentAddress, Capability, Vm, VmChanged, VmSpec
 from vmcontroller.host.hypervisor.libvirt import calls
 from vmcontroller.host.hypervisor.libvirt.drivers import driver_of
@@ -32,9 +34,9 @@ class Reactor(ThreadingReactor, SpawningReactor, Protocol):
 class LibvirtHypervisor:
     """Virtual machines of one libvirt connection.
 
-    `accelerator` `auto` takes KVM where a try shows that it works (the first `create` after
-    the host's boot waits for that, ten seconds at most), `kvm` and `tcg` take it or not
-    without a try. `network` is the libvirt network behind a machine's `nat`.
+    `accelerator` `auto` takes KVM where a try shows that it works (begun with `open`, ten seconds
+    at most, once after the host's boot; a `create` waits for it), `kvm` and `tcg` take it or
+    not without a try. `network` is the libvirt network behind a machine's `nat`.
     `call_deadline_s` bounds each call.
 
     Machines made by others are listed and can be operated, removed too; only their SMBIOS
@@ -63,6 +65,7 @@ class LibvirtHypervisor:
         self.capabilities = self._driver.capabilities
         self._probe = KvmProbe(reactor=reactor, state_dir=state_dir, boot_id=this_boot())
         self._choosing = DeferredLock()
+        self._choosing_early: Deferred[None] | None = None
         self._tracker = Tracker()
         self._listener: Callable[[VmChanged], None] | None = None
         self._link: Link | None = None
@@ -86,10 +89,13 @@ class LibvirtHypervisor:
             await self.close()
             raise
         self._listener = listener
+        self._choosing_early = in_background(self._choose_early(), "trying KVM")
 
     async def close(self) -> None:
         """See the interface."""
         self._listener = None
+        if self._choosing_early is not None:
+            self._choosing_early.cancel()
         link, self._link = self._link, None
         worker, self._worker = self._worker, None
         if link is not None:
@@ -197,6 +203,11 @@ class LibvirtHypervisor:
         for change in changes:
             self._listener(change)
 
+    async def _choose_early(self) -> None:
+        """Try KVM before the first `create` has to wait for it; that one raises what is wrong."""
+        with contextlib.suppress(VMControllerError):
+            await self._domain_type(*await self._up().call("read capabilities", calls.facts))
+
     async def _domain_type(self, facts: HostFacts, version: int) -> str:
         offered = facts.domain_types
         if self._driver.scheme == "test":
@@ -213,8 +224,5 @@ class LibvirtHypervisor:
         """Try where a try is possible: here, and on the architecture of the boot sector."""
         if not self._driver.is_local or facts.arch != "x86_64":
             return True
-        await self._choosing.acquire()
-        try:
+        async with self._choosing:
             return await self._probe.works(facts.emulators["kvm"], version)
-        finally:
-            self._choosing.release()
