@@ -1,0 +1,118 @@
+"""A hypervisor in memory, for unit tests of what stands on one; the contract verifies it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from uuid import uuid4
+
+from vmcontroller.common.errors import (
+    HypervisorUnreachable,
+    InvalidState,
+    NoSuchVM,
+    Unsupported,
+    VMExists,
+)
+from vmcontroller.host.hypervisor.base import (
+    AgentAddress,
+    Capability,
+    Vm,
+    VmChanged,
+    VmSpec,
+    VmState,
+)
+from vmcontroller.host.names import check_new_name
+
+OFF = (VmState.POWERED_OFF, VmState.ABORTED)
+ON = (VmState.RUNNING, VmState.PAUSED)
+
+
+class FakeHypervisor:
+    """Machines that are nothing but their state; `world` is shared by all fakes on it."""
+
+    name = "fake"
+    capabilities = frozenset({Capability.ACPI_SHUTDOWN, Capability.RESET})
+
+    def __init__(self, world: dict[str, Vm] | None = None, *, obedient: bool = True) -> None:
+        self.world: dict[str, Vm] = {} if world is None else world
+        self.obedient = obedient
+        """Whether guests go off when asked."""
+        self.presses = 0
+        self._listener: Callable[[VmChanged], None] | None = None
+
+    async def open(self, listener):
+        self._listener = listener
+
+    async def close(self):
+        self._listener = None
+
+    async def guest_networks(self):
+        return ("127.0.0.1",)
+
+    async def list_vms(self):
+        return tuple(self.world.values())
+
+    async def create(self, spec: VmSpec) -> Vm:
+        self._up()
+        check_new_name(spec.name)
+        if spec.boot is not None or spec.network not in {"nat", "none"}:
+            raise Unsupported(self.name, "this")
+        if any(vm.name == spec.name for vm in self.world.values()):
+            raise VMExists(spec.name)
+        number = len(self.world) + 1
+        vm = Vm(
+            uuid=str(uuid4()),
+            name=spec.name,
+            state=VmState.POWERED_OFF,
+            macs=(f"52:54:00:00:00:{number:02X}",),
+        )
+        self.becomes(vm, VmState.POWERED_OFF)
+        return vm
+
+    async def remove(self, uuid: str) -> None:
+        vm = self._need(uuid, "remove", *OFF)
+        del self.world[uuid]
+        self._report(VmChanged(uuid=uuid, name=vm.name, state=None))
+
+    async def start(self, uuid: str, agent: AgentAddress) -> None:
+        self.becomes(self._need(uuid, "start", *OFF), VmState.RUNNING)
+
+    async def shutdown(self, uuid: str) -> None:
+        vm = self._need(uuid, "shutdown", VmState.RUNNING)
+        self.presses += 1
+        if self.obedient:
+            self.becomes(vm, VmState.POWERED_OFF)
+
+    async def power_off(self, uuid: str) -> None:
+        self.becomes(self._need(uuid, "powerOff", *ON), VmState.POWERED_OFF)
+
+    async def reset(self, uuid: str) -> None:
+        self.becomes(self._need(uuid, "reset", *ON), VmState.RUNNING)
+
+    async def pause(self, uuid: str) -> None:
+        self.becomes(self._need(uuid, "pause", VmState.RUNNING), VmState.PAUSED)
+
+    async def resume(self, uuid: str) -> None:
+        self.becomes(self._need(uuid, "resume", VmState.PAUSED), VmState.RUNNING)
+
+    def becomes(self, vm: Vm, state: VmState) -> None:
+        """Let a machine change its state, and report it."""
+        self.world[vm.uuid] = replace(vm, state=state)
+        self._report(VmChanged(uuid=vm.uuid, name=vm.name, state=state))
+
+    def _report(self, change: VmChanged) -> None:
+        if self._listener is not None:
+            self._listener(change)
+
+    def _up(self) -> None:
+        if self._listener is None:
+            raise HypervisorUnreachable(self.name, "not open")
+
+    def _need(self, uuid: str, operation: str, *states: VmState) -> Vm:
+        self._up()
+        if uuid not in self.world:
+            raise NoSuchVM(uuid)
+        vm = self.world[uuid]
+        if vm.state not in states:
+            raise InvalidState(vm.name, vm.state, operation, " or ".join(states))
+        return vm

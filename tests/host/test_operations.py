@@ -1,0 +1,204 @@
+"""The use cases: what callers are told, and when, while guests obey or don't."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.fakes.hypervisor import FakeHypervisor
+from vmcontroller.common.errors import (
+    BadArgument,
+    DeadlinePassed,
+    GuestUnreachable,
+    HypervisorUnreachable,
+    InvalidState,
+    NoSuchVM,
+    Unsupported,
+    VMExists,
+)
+from vmcontroller.common.model import CommandSpec, GuestId
+from vmcontroller.common.stomp.client import Message
+from vmcontroller.common.words.presence import Descriptor, Hello
+from vmcontroller.host.commands import Commands
+from vmcontroller.host.conversation import Conversation
+from vmcontroller.host.directory import Directory
+from vmcontroller.host.hypervisor.base import AgentAddress, VmState
+from vmcontroller.host.operations import SHUTDOWN_REPEAT_S, Operations
+from vmcontroller.host.requests import CreateOptions
+from vmcontroller.host.roots import AllowedRoots
+from vmcontroller.host.transfers import Transfers
+
+
+async def at_once(function, *arguments):
+    return function(*arguments)
+
+
+class Addresses:
+    """A broker that listens where it should."""
+
+    def for_agents(self) -> AgentAddress:
+        return AgentAddress()
+
+    async def refresh(self) -> None:
+        pass
+
+
+class OperationsTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.hypervisor = FakeHypervisor()
+        self.sent = []
+        home = Path(self.mktemp())
+        home.mkdir()
+        self.conversation = Conversation(
+            clock=self.clock, send=lambda *message: self.sent.append(message), gc_grace_s=30
+        )
+        self.conversation.commands = Commands(
+            clock=self.clock, say=self.conversation.say, spool_dir=str(home)
+        )
+        self.conversation.transfers = Transfers(
+            clock=self.clock,
+            in_thread=at_once,
+            say=self.conversation.say,
+            writable=lambda: succeed(None),
+            roots=AllowedRoots([str(home)]),
+        )
+        self.operations = Operations(
+            clock=self.clock,
+            hypervisor=self.hypervisor,
+            directory=Directory(clock=self.clock, hypervisor=self.hypervisor),
+            in_thread=at_once,
+            conversation=self.conversation,
+            commands=self.conversation.commands,
+            transfers=self.conversation.transfers,
+            broker_addresses=Addresses(),
+            stop_timeout_s=100,
+        )
+        self.now(self.hypervisor.open(self.operations.vm_changed))
+
+    def begin(self, coroutine) -> Deferred:
+        return Deferred.fromCoroutine(coroutine)
+
+    def now(self, coroutine):
+        return self.successResultOf(self.begin(coroutine))
+
+    def refused(self, error, coroutine):
+        return self.failureResultOf(self.begin(coroutine), error).value
+
+    def create(self, name: str = "vm") -> None:
+        self.now(self.operations.create_vm(name, "", CreateOptions()))
+
+    def agent_says_hello(self, name: str = "vm") -> None:
+        guest = GuestId(self.now(self.operations.get_names_to_ids_mapping())[name])
+        body = Hello(descriptor=Descriptor(id=guest), session="s").how_to_say().body
+        self.conversation.message(Message(destination="", headers={"from": guest}, body=body))
+
+    def test_life_of_a_vm(self) -> None:
+        """Each call answers when its state is reached."""
+        self.assertEqual(
+            self.now(self.operations.create_vm("vm", "", CreateOptions())), [True, "vm"]
+        )
+        for operation, state in (
+            ("start", "Running"),
+            ("pause", "Paused"),
+            ("resume", "Running"),
+            ("reset", "Running"),
+            ("shutdown", "PoweredOff"),
+            ("start", "Running"),
+            ("power_off", "PoweredOff"),
+        ):
+            self.assertIs(self.now(getattr(self.operations, operation)("vm")), True)
+            self.assertEqual(self.now(self.operations.get_state("vm")), state)
+        self.assertEqual(self.now(self.operations.remove_vm("vm")), [True, "vm"])
+        self.assertEqual(self.now(self.operations.list_vms()), [])
+
+    def test_shutdown_waits(self) -> None:
+        """A guest that takes its time is waited for; its button is pressed again meanwhile."""
+        self.create()
+        self.now(self.operations.start("vm"))
+        self.hypervisor.obedient = False
+        stopping = self.begin(self.operations.shutdown("vm"))
+        self.assertNoResult(stopping)
+        self.clock.pump([SHUTDOWN_REPEAT_S, SHUTDOWN_REPEAT_S])
+        self.assertEqual(self.hypervisor.presses, 3)
+        [vm] = self.hypervisor.world.values()
+        self.hypervisor.becomes(vm, VmState.POWERED_OFF)
+        self.successResultOf(stopping)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_shutdown_ignored(self) -> None:
+        """A guest that does not obey in time is a Fault; the VM runs on."""
+        self.create()
+        self.now(self.operations.start("vm"))
+        self.hypervisor.obedient = False
+        stopping = self.begin(self.operations.shutdown("vm"))
+        self.clock.pump([10] * 10)
+        self.failureResultOf(stopping, DeadlinePassed)
+        self.assertEqual(self.now(self.operations.get_state("vm")), "Running")
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_refusals(self) -> None:
+        """What can't be is said, and changes nothing."""
+        operations = self.operations
+        self.create()
+        self.refused(VMExists, operations.create_vm("vm", "", CreateOptions()))
+        self.refused(BadArgument, operations.create_vm("a/b", "", CreateOptions()))
+        self.refused(Unsupported, operations.create_vm("x", "", CreateOptions(kernel="/k")))
+        self.refused(Unsupported, operations.create_vm("x", "", CreateOptions(format="raw")))
+        self.refused(NoSuchVM, operations.start("nobody"))
+        self.refused(InvalidState, operations.shutdown("vm"))
+        self.refused(GuestUnreachable, operations.ping("vm", 5))
+        self.refused(GuestUnreachable, operations.run_cmd("vm", CommandSpec(cmd="true")))
+        self.assertEqual(self.now(operations.list_vms_with_state()), {"vm": "PoweredOff"})
+
+    def test_hypervisor_away(self) -> None:
+        """While the hypervisor is away, calls say so."""
+        self.create()
+        self.now(self.hypervisor.close())
+        self.refused(HypervisorUnreachable, self.operations.start("vm"))
+
+    def test_command_needs_the_agent(self) -> None:
+        """A command is sent once the agent has said HELLO; before, the caller is told to wait."""
+        self.create()
+        self.now(self.operations.start("vm"))
+        spec = CommandSpec(cmd="true")
+        error = self.refused(GuestUnreachable, self.operations.run_cmd("vm", spec))
+        self.assertIn("ping waits for it", str(error))
+        self.agent_says_hello()
+        cmd_id = self.now(self.operations.run_cmd("vm", spec))
+        self.assertEqual(self.now(self.operations.get_cmd_results(cmd_id))["state"], "sent")
+        self.assertEqual(self.now(self.operations.get_cmd_details(cmd_id))["cmd"], "true")
+        self.assertEqual(self.now(self.operations.list_finished_cmds()), {})
+
+    def test_vm_dies(self) -> None:
+        """When a VM dies its command ends as lost, and its agent is gone at once."""
+        self.create()
+        self.now(self.operations.start("vm"))
+        self.agent_says_hello()
+        cmd_id = self.now(self.operations.run_cmd("vm", CommandSpec(cmd="true")))
+        waiting = self.begin(self.operations.wait_cmd(cmd_id, 60))
+        [vm] = self.hypervisor.world.values()
+        self.hypervisor.becomes(vm, VmState.ABORTED)
+        self.assertEqual(self.successResultOf(waiting)["error"], "LOST: the VM is Aborted")
+        self.refused(GuestUnreachable, self.operations.run_cmd("vm", CommandSpec(cmd="true")))
+
+    def test_started_by_others(self) -> None:
+        """A VM that was last known to be off is looked at again before a ping is refused."""
+        self.create()
+        self.now(self.operations.list_vms())
+        [vm] = self.hypervisor.world.values()
+        listener, self.hypervisor._listener = self.hypervisor._listener, None
+        self.hypervisor.becomes(vm, VmState.RUNNING)  # its report is still on the way
+        self.hypervisor._listener = listener
+        pinging = self.begin(self.operations.ping("vm", 5))
+        self.assertNoResult(pinging)
+        self.clock.advance(5)
+        self.failureResultOf(pinging, GuestUnreachable)
+
+    def test_states_and_version(self) -> None:
+        """Old clients ask for the states' numbers and the version."""
+        self.assertEqual(self.now(self.operations.states())["PoweredOff"], 0)
+        self.assertTrue(self.now(self.operations.version()))
