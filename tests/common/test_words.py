@@ -46,7 +46,7 @@ EVERY_WORD = (
     StillAlive(session="s"),
     Ping(ping_id="p"),
     Pong(ping_id="p"),
-    Aint(word="WHAT", detail="no such word"),
+    Aint(word="WHAT", detail="no such word", about="c"),
     CmdRun(
         cmd_id="c",
         spec=CommandSpec(
@@ -136,6 +136,15 @@ class WordsTests(SynchronousTestCase):
         heard = hear(Utterance(body=b"PING"))
         self.assertIsInstance(heard, Aint)
         self.assertIn("ping-id", heard.detail)
+
+    def test_numbers_that_are_none(self) -> None:
+        """NaN, infinities and numbers of a thousand digits never get past a word."""
+        said = next(word for word in EVERY_WORD if isinstance(word, CmdResult)).how_to_say()
+        for number in (b"NaN", b"-Infinity", b"1e999", b"9" * 1000, b"true", b'"1"'):
+            body = said.body.replace(b"0.25", number)
+            heard = hear(Utterance(headers=said.headers, body=body))
+            self.assertIsInstance(heard, Aint, number)
+            self.assertEqual(heard.about, "c")
 
     def test_deep_nesting(self) -> None:
         """A million brackets are refused like any other wrong value."""

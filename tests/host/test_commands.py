@@ -19,31 +19,43 @@ from vmcontroller.common.words.commands import (
     CmdStarted,
     CmdStored,
 )
+from vmcontroller.common.words.presence import Descriptor
 from vmcontroller.host.command_record import IN_MEMORY_BYTES, CommandState, Stream
 from vmcontroller.host.commands import Commands
+from vmcontroller.host.guests import Guest
 from vmcontroller.host.hypervisor.base import Vm, VmState
 
 GUEST = guest_id("52:54:00:00:00:01")
 STRANGER = guest_id("52:54:00:00:00:02")
 TRUE = CommandSpec(cmd="true")
+AGENT = Guest(
+    id=GUEST,
+    descriptor=Descriptor(id=GUEST),
+    session="one",
+    agent_version="1",
+    since_s=0,
+    last_heard_s=0,
+)
 
 
 class CommandsTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.said = []
+        self.asked = []
         self.spool = Path(self.mktemp())
         self.spool.mkdir()
         self.vm = Vm(uuid="u", name="vm", state=VmState.RUNNING, macs=(GUEST,))
         self.commands = Commands(
             clock=self.clock,
             say=lambda guest, word: self.said.append((guest, word)),
+            ask_for_hello=self.asked.append,
             spool_dir=str(self.spool),
             time_to_live_s=100,
         )
 
     def run_one(self, spec: CommandSpec = TRUE) -> str:
-        return self.commands.run(self.vm, GUEST, spec)
+        return self.commands.run(self.vm, AGENT, spec)
 
     def result(self, cmd_id: str, **changes) -> CmdResult:
         facts = {
@@ -107,6 +119,8 @@ class CommandsTests(SynchronousTestCase):
         self.commands.heard_result(self.result(cmd_id, stdout_bytes=4), GUEST)
         self.assertFalse(self.commands.get(cmd_id).has_ended)
         self.assertFalse(any(isinstance(word, CmdStored) for _, word in self.said))
+        self.commands.heard_result(self.result(cmd_id, stdout_bytes=4), GUEST)
+        self.assertEqual(self.asked, [GUEST])
 
     def test_stranger(self) -> None:
         """Another guest can neither end nor feed a command that was not sent to it."""
@@ -128,7 +142,7 @@ class CommandsTests(SynchronousTestCase):
         cmd_id = self.run_one()
         self.commands.heard_started(CmdStarted(cmd_id=cmd_id, pid=1), GUEST)
         self.commands.heard_output(self.output(cmd_id, b"abc"), GUEST)
-        offsets = self.commands.reconcile(GUEST, {cmd_id}, same_session=True)
+        offsets = self.commands.reconcile(GUEST, {cmd_id}, "one")
         self.assertEqual(offsets, {cmd_id: (3, 0)})
         self.commands.heard_output(self.output(cmd_id, b"bcdef", offset=1), GUEST)
         self.commands.heard_result(self.result(cmd_id, stdout_bytes=6), GUEST)
@@ -137,9 +151,9 @@ class CommandsTests(SynchronousTestCase):
     def test_request_lost_on_the_way(self) -> None:
         """A request that never arrived is sent again to the same agent, and only to it."""
         cmd_id = self.run_one()
-        self.commands.reconcile(GUEST, (), same_session=True)
+        self.commands.reconcile(GUEST, (), "one")
         self.assertEqual(self.said.count((GUEST, CmdRun(cmd_id=cmd_id, spec=TRUE))), 2)
-        self.commands.reconcile(GUEST, (), same_session=False)
+        self.commands.reconcile(GUEST, (), "two")
         self.assertIs(self.commands.get(cmd_id).state, CommandState.LOST)
 
     def test_restarted_agent(self) -> None:
@@ -147,21 +161,51 @@ class CommandsTests(SynchronousTestCase):
         cmd_id = self.run_one()
         self.commands.heard_started(CmdStarted(cmd_id=cmd_id, pid=1), GUEST)
         waiting = self.wait(cmd_id)
-        self.commands.reconcile(GUEST, (), same_session=False)
+        self.commands.reconcile(GUEST, (), "two")
         self.assertIn("LOST: the agent", self.successResultOf(waiting).error)
+
+    def test_agent_that_was_away(self) -> None:
+        """A request that waited for a paused guest is sent again, however long that was away."""
+        cmd_id = self.run_one()
+        self.commands.reconcile(GUEST, (), "one")
+        self.assertIs(self.commands.get(cmd_id).state, CommandState.SENT)
+
+    def test_not_understood(self) -> None:
+        """A command that the agent does not understand ends, if it is that agent's."""
+        cmd_id = self.run_one()
+        self.commands.refused(STRANGER, cmd_id, "what?")
+        self.assertFalse(self.commands.get(cmd_id).has_ended)
+        self.commands.refused(GUEST, cmd_id, "what?")
+        self.assertEqual(self.commands.get(cmd_id).error, "REFUSED: what?")
+
+    def test_full_disk(self) -> None:
+        """Output that the host can't store is said to be cut; the command ends all the same."""
+        cmd_id = self.run_one()
+        self.spool.rmdir()
+        data = bytes(IN_MEMORY_BYTES + 1)
+        self.commands.heard_output(self.output(cmd_id, b"kept"), GUEST)
+        self.commands.heard_output(self.output(cmd_id, data, offset=4), GUEST)
+        self.commands.heard_output(self.output(cmd_id, b"late", offset=4), GUEST)
+        self.commands.heard_result(self.result(cmd_id, stdout_bytes=len(data) + 4), GUEST)
+        command = self.commands.get(cmd_id)
+        self.assertIs(command.state, CommandState.ENDED)
+        self.assertTrue(command.result.truncated)
+        self.assertIn("OUTPUT_NOT_STORED: stdout", command.error)
+        self.assertEqual(command.streams["stdout"].read(0, 100), b"kept")
+        self.assertEqual(self.said[-1], (GUEST, CmdStored(cmd_id=cmd_id)))
 
     def test_vm_off(self) -> None:
         """When the VM goes off its commands end as lost, others' do not."""
         cmd_id = self.run_one()
-        self.commands.vm_is_off("other", "PoweredOff")
+        self.commands.vm_stopped("other", "the VM is PoweredOff")
         self.assertFalse(self.commands.get(cmd_id).has_ended)
-        self.commands.vm_is_off("u", "Aborted")
+        self.commands.vm_stopped("u", "the VM is Aborted")
         self.assertEqual(self.commands.get(cmd_id).error, "LOST: the VM is Aborted")
 
     def test_late_result_of_a_lost_command(self) -> None:
         """A result that comes after all is better than none."""
         cmd_id = self.run_one()
-        self.commands.vm_is_off("u", "Aborted")
+        self.commands.vm_stopped("u", "the VM is Aborted")
         self.commands.heard_output(self.output(cmd_id, b"x"), GUEST)
         self.commands.heard_result(self.result(cmd_id, stdout_bytes=1), GUEST)
         self.assertIs(self.commands.get(cmd_id).state, CommandState.ENDED)
@@ -172,8 +216,13 @@ class CommandsTests(SynchronousTestCase):
         def refuse(guest, word):
             raise NotConnected("no broker")
 
-        commands = Commands(clock=self.clock, say=refuse, spool_dir=str(self.spool))
-        self.assertRaises(NotConnected, commands.run, self.vm, GUEST, TRUE)
+        commands = Commands(
+            clock=self.clock,
+            say=refuse,
+            ask_for_hello=self.asked.append,
+            spool_dir=str(self.spool),
+        )
+        self.assertRaises(NotConnected, commands.run, self.vm, AGENT, TRUE)
         self.assertEqual(commands._commands, {})
 
     def test_forget(self) -> None:

@@ -47,7 +47,10 @@ class ConversationTests(SynchronousTestCase):
         home.mkdir()
         self.conversation = Conversation(clock=self.clock, send=self.send, gc_grace_s=30)
         self.conversation.commands = Commands(
-            clock=self.clock, say=self.conversation.say, spool_dir=str(home)
+            clock=self.clock,
+            say=self.conversation.say,
+            ask_for_hello=self.conversation.ask_for_hello,
+            spool_dir=str(home),
         )
         self.conversation.transfers = Transfers(
             clock=self.clock,
@@ -73,6 +76,10 @@ class ConversationTests(SynchronousTestCase):
 
     def ping(self, timeout_s: float = 5) -> Deferred:
         return Deferred.fromCoroutine(self.conversation.ping(ONE, "vm", timeout_s))
+
+    def run_one(self) -> str:
+        guest = self.conversation.guests.get(ONE)
+        return self.conversation.commands.run(VM, guest, CommandSpec(cmd="true"))
 
     def test_hello_is_answered(self) -> None:
         """A guest learns on its own topic that the host knows it."""
@@ -117,6 +124,18 @@ class ConversationTests(SynchronousTestCase):
         self.hello()
         self.says(Pong(ping_id=self.sent[-1][1].ping_id))
         self.successResultOf(pinging)
+
+    def test_ping_of_an_agent_that_comes_back(self) -> None:
+        """A ping that an old agent took with it is said again to the new one, for all who wait."""
+        self.hello()
+        first, second = self.ping(100), self.ping(100)
+        self.hello(session="another")
+        pings = [word for _, word in self.sent[-2:]]
+        self.assertEqual([type(word) for word in pings], [Ping, Ping])
+        for word in pings:
+            self.says(Pong(ping_id=word.ping_id))
+        self.successResultOf(first)
+        self.successResultOf(second)
 
     def test_ping_timeout(self) -> None:
         """No answer is a Fault that old clients know."""
@@ -170,15 +189,35 @@ class ConversationTests(SynchronousTestCase):
     def test_commands_over_a_reconnect(self) -> None:
         """The answer to HELLO says what the host has of each command that the guest holds."""
         self.hello()
-        cmd_id = self.conversation.commands.run(VM, ONE, CommandSpec(cmd="true"))
+        cmd_id = self.run_one()
         self.says(CmdStarted(cmd_id=cmd_id, pid=1))
         self.hello(commands={cmd_id: (0, 0), "unknown": (0, 0)})
         self.assertEqual(self.sent[-1][1].commands, {cmd_id: (0, 0)})
 
+    def test_paused_for_longer_than_the_grace(self) -> None:
+        """A command sent to a paused guest is sent again when the same agent comes back."""
+        self.hello()
+        cmd_id = self.run_one()
+        self.clock.advance(100)
+        self.conversation.guests.expire(self.clock.seconds())
+        self.hello()
+        self.assertFalse(self.conversation.commands.get(cmd_id).has_ended)
+        said = [word for _, word in self.sent if isinstance(word, CmdRun)]
+        self.assertEqual([word.cmd_id for word in said], [cmd_id, cmd_id])
+
+    def test_not_understood(self) -> None:
+        """An agent that does not know CMD_RUN ends the command by saying so."""
+        self.hello()
+        cmd_id = self.run_one()
+        said = CmdRun(cmd_id=cmd_id, spec=CommandSpec(cmd="true")).how_to_say()
+        older = hear(Utterance(headers=said.headers, body=b"CMD_RUN_2"))
+        self.says(older)
+        self.assertIn("REFUSED", self.conversation.commands.get(cmd_id).error)
+
     def test_restarted_agent(self) -> None:
         """A HELLO of a new session ends the commands of the old one."""
         self.hello()
-        cmd_id = self.conversation.commands.run(VM, ONE, CommandSpec(cmd="true"))
+        cmd_id = self.run_one()
         self.says(CmdStarted(cmd_id=cmd_id, pid=1))
         self.hello(session="another")
         self.assertTrue(self.conversation.commands.get(cmd_id).has_ended)
@@ -186,7 +225,7 @@ class ConversationTests(SynchronousTestCase):
     def test_result_while_the_broker_is_away(self) -> None:
         """A result that can't be acknowledged is stored; the guest says it again later."""
         self.hello()
-        cmd_id = self.conversation.commands.run(VM, ONE, CommandSpec(cmd="true"))
+        cmd_id = self.run_one()
         self.connected = False
         result = {
             "cmd-id": cmd_id,

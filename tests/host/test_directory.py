@@ -101,6 +101,22 @@ class DirectoryTests(SynchronousTestCase):
         self.listing.fails = False
         self.assertEqual(self.find("one"), ONE)
 
+    def test_change_during_a_listing(self) -> None:
+        """A listing that was under way when something changed is not believed for long."""
+        listed: Deferred = Deferred()
+
+        async def slowly():
+            return await listed
+
+        quickly, self.listing.list_vms = self.listing.list_vms, slowly
+        finding = Deferred.fromCoroutine(self.directory.find("one"))
+        self.changed(VmState.POWERED_OFF)
+        listed.callback((ONE,))
+        self.successResultOf(finding)
+        self.listing.list_vms = quickly
+        self.listing.vms = (replace(ONE, state=VmState.POWERED_OFF),)
+        self.assertIs(self.find("one").state, VmState.POWERED_OFF)
+
     def test_until_it_is(self) -> None:
         """Waiting ends with the event, and the timer with it."""
         waiting = self.until(VmState.POWERED_OFF)

@@ -57,7 +57,10 @@ class OperationsTests(SynchronousTestCase):
             clock=self.clock, send=lambda *message: self.sent.append(message), gc_grace_s=30
         )
         self.conversation.commands = Commands(
-            clock=self.clock, say=self.conversation.say, spool_dir=str(home)
+            clock=self.clock,
+            say=self.conversation.say,
+            ask_for_hello=self.conversation.ask_for_hello,
+            spool_dir=str(home),
         )
         self.conversation.transfers = Transfers(
             clock=self.clock,
@@ -184,6 +187,17 @@ class OperationsTests(SynchronousTestCase):
         self.hypervisor.becomes(vm, VmState.ABORTED)
         self.assertEqual(self.successResultOf(waiting)["error"], "LOST: the VM is Aborted")
         self.refused(GuestUnreachable, self.operations.run_cmd("vm", CommandSpec(cmd="true")))
+
+    def test_reset_ends_commands(self) -> None:
+        """What ran before a reset does not run any more, whether the guest comes back or not."""
+        self.create()
+        self.now(self.operations.start("vm"))
+        self.agent_says_hello()
+        cmd_id = self.now(self.operations.run_cmd("vm", CommandSpec(cmd="true")))
+        self.now(self.operations.reset("vm"))
+        results = self.now(self.operations.get_cmd_results(cmd_id))
+        self.assertEqual((results["state"], results["finished"]), ("lost", False))
+        self.assertTrue(self.now(self.operations.forget_cmd(cmd_id)))
 
     def test_started_by_others(self) -> None:
         """A VM that was last known to be off is looked at again before a ping is refused."""

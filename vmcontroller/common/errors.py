@@ -174,17 +174,6 @@ class GuestUnreachable(VMControllerError):
         self.problem = problem
 
 
-class GuestRefused(VMControllerError):
-    """The agent did not understand a word; an older or a strange one."""
-
-    fault = "GUEST_REFUSED"
-
-    def __init__(self, vm: str, detail: str) -> None:
-        super().__init__(f"the agent of {vm!r} refused: {detail}")
-        self.vm = vm
-        self.detail = detail
-
-
 class TransferFailed(VMControllerError):
     """A file could not be copied; `reason` is a published word such as NO_SUCH_FILE."""
 

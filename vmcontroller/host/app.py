@@ -21,7 +21,7 @@ from vmcontroller.common.background import Repeated, in_background, pause
 from vmcontroller.common.config import HostConfig
 from vmcontroller.common.copying.course import threads_of
 from vmcontroller.common.destinations import CONNECTIONS, RESPONSES
-from vmcontroller.common.errors import ConfigError, HypervisorError
+from vmcontroller.common.errors import ConfigError, VMControllerError
 from vmcontroller.common.stomp.client import StompClient
 from vmcontroller.host.broker.rights import Principal, Role, VmRights
 from vmcontroller.host.broker.service import BrokerService
@@ -63,7 +63,10 @@ class HostDaemon:
         self._directory = Directory(clock=reactor, hypervisor=self.hypervisor)
         self._build_conversation()
         self._build_operations()
-        self._housekeeping = Repeated(reactor, HOUSEKEEPING_S, "housekeeping", self._keep_house)
+        self._repeated = (
+            Repeated(reactor, HOUSEKEEPING_S, "housekeeping", self._keep_house),
+            Repeated(reactor, HOUSEKEEPING_S, "following networks", self._addresses.refresh),
+        )
 
     def _build_conversation(self) -> None:
         self._conversation = Conversation(
@@ -84,6 +87,7 @@ class HostDaemon:
         self._commands = Commands(
             clock=self._reactor,
             say=self._conversation.say,
+            ask_for_hello=self._conversation.ask_for_hello,
             spool_dir=str(self._state_dir / "commands"),
         )
         self._transfers = Transfers(
@@ -117,7 +121,8 @@ class HostDaemon:
         await self._open_hypervisor()
         await self._addresses.refresh()
         await self._open_door()
-        self._housekeeping.start()
+        for work in self._repeated:
+            work.start()
         for port in self._ports:
             where: Any = port.getHost()
             self._log.info(
@@ -126,7 +131,8 @@ class HostDaemon:
 
     async def stop(self) -> None:
         """Close everything in the opposite order; virtual machines run on."""
-        self._housekeeping.stop()
+        for work in self._repeated:
+            work.stop()
         for port in self._ports:
             await maybeDeferred(port.stopListening)
         if self._opening is not None:
@@ -162,19 +168,19 @@ class HostDaemon:
         """Connect; where nobody answers yet, go on trying while calls answer with a Fault."""
         try:
             await self.hypervisor.open(self.operations.vm_changed)
-        except HypervisorError as error:
+        except VMControllerError as error:
             self._log.error("{error}; trying on", error=str(error))
             self._opening = in_background(self._open_later(), "connecting to the hypervisor")
-        else:
-            await self._directory.all()
 
     async def _open_later(self) -> None:
         while True:
             await pause(self._reactor, HYPERVISOR_RETRY_S)
             try:
                 await self.hypervisor.open(self.operations.vm_changed)
-            except HypervisorError as error:
+            except VMControllerError as error:
                 self._log.debug("still: {error}", error=str(error))
+            except Exception:  # noqa: BLE001 - whatever it was, the next try may be better
+                self._log.failure("connecting to the hypervisor failed")
             else:
                 self._log.info("connected to the hypervisor")
                 await self._addresses.refresh()
@@ -202,10 +208,9 @@ class HostDaemon:
                 "xmlrpc", f"{config.listen_on}:{config.port}", f"cannot listen: {error.socketError}"
             ) from error
 
-    async def _keep_house(self) -> None:
+    def _keep_house(self) -> None:
         self._conversation.guests.expire(self._reactor.seconds())
         self._commands.expire()
-        await self._addresses.refresh()
 
     def _send(self, destination: str, body: bytes, headers: Mapping[str, str]) -> None:
         self._client.send(destination, body, headers)

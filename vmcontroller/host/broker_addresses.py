@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from twisted.logger import Logger
 
 from vmcontroller.common.config import BrokerConfig
-from vmcontroller.common.errors import HypervisorError
+from vmcontroller.common.errors import VMControllerError
 from vmcontroller.host.broker.service import BrokerService
 from vmcontroller.host.hypervisor.base import AgentAddress, Hypervisor
 
@@ -24,6 +24,7 @@ class BrokerAddresses:
         self._broker = broker
         self._hypervisor = hypervisor
         self._port = config.port
+        self._networks: tuple[str, ...] = ()
 
     async def refresh(self) -> None:
         """Open what is missing and close what is gone; what can't be opened yet is logged."""
@@ -37,11 +38,10 @@ class BrokerAddresses:
         if self._config.host:
             return self._config.host
         try:
-            networks = await self._hypervisor.guest_networks()
-        except HypervisorError as error:
-            self._log.warn("guest networks are not known: {error}", error=str(error))
-            networks = ()
-        return list(dict.fromkeys(("127.0.0.1", *networks)))
+            self._networks = await self._hypervisor.guest_networks()
+        except VMControllerError as error:  # it may be back soon: its guests still are there
+            self._log.debug("guest networks are not known: {error}", error=str(error))
+        return list(dict.fromkeys(("127.0.0.1", *self._networks)))
 
     def for_agents(self) -> AgentAddress:
         """Return what a starting guest is told.

@@ -19,6 +19,7 @@ from vmcontroller.common.model import CommandSpec, GuestId
 from vmcontroller.common.words.commands import CmdOutput, CmdResult, CmdRun, CmdStarted, CmdStored
 from vmcontroller.common.words.ears import Word
 from vmcontroller.host.command_record import Command, CommandState
+from vmcontroller.host.guests import Guest
 from vmcontroller.host.hypervisor.base import Vm
 
 KEPT_COMMANDS = 10_000
@@ -33,10 +34,12 @@ class Commands:
         *,
         clock: IReactorTime,
         say: Callable[[GuestId, Word], None],
+        ask_for_hello: Callable[[GuestId], None],
         spool_dir: str,
         time_to_live_s: float = 86400.0,
     ) -> None:
         """`say` sends a word to a guest; it raises NotConnected without a broker."""
+        self._ask_for_hello = ask_for_hello
         self._clock = clock
         self._say = say
         self._spool_dir = spool_dir
@@ -46,8 +49,8 @@ class Commands:
 
     _log = Logger()
 
-    def run(self, vm: Vm, guest: GuestId, spec: CommandSpec) -> str:
-        """Send a command to a guest; return its id at once.
+    def run(self, vm: Vm, guest: Guest, spec: CommandSpec) -> str:
+        """Send a command to a guest that is there; return its id at once.
 
         Raises NotConnected, and then nothing of the command remains.
         """
@@ -55,12 +58,13 @@ class Commands:
             cmd_id=str(uuid4()),
             vm_name=vm.name,
             vm_uuid=vm.uuid,
-            guest=guest,
+            guest=guest.id,
+            session=guest.session,
             spec=spec,
             sent_s=self._clock.seconds(),
             spool_dir=self._spool_dir,
         )
-        self._say(guest, CmdRun(cmd_id=command.cmd_id, spec=spec))
+        self._say(guest.id, CmdRun(cmd_id=command.cmd_id, spec=spec))
         self._commands[command.cmd_id] = command
         return command.cmd_id
 
@@ -133,15 +137,15 @@ class Commands:
     def heard_result(self, word: CmdResult, sender: str) -> None:
         """Store a result whose output is whole, and let the guest forget it.
 
-        A result for which output is missing is left unacknowledged: the guest says it all again
-        after its next HELLO. One for a command that nobody waits for is acknowledged, so that
-        the guest can forget it.
+        A result for which output is missing is left unacknowledged, and what is missing is asked
+        for, once: a HELLO out of turn lets the guest begin anew from what is stored. One for a
+        command that nobody waits for is acknowledged, so that the guest can forget it.
         """
         result = word.result
         command = self._of(result.cmd_id, sender)
         if command is not None:
             if not command.has_all_of(result):
-                self._log.warn("output of {cmd_id} is incomplete", cmd_id=result.cmd_id)
+                self._ask_again(command)
                 return
             if command.state is not CommandState.ENDED:
                 command.ended_with(result, self._clock.seconds())
@@ -150,14 +154,20 @@ class Commands:
             return  # somebody else's command: not this sender's to end
         self._say(GuestId(sender), CmdStored(cmd_id=result.cmd_id))
 
+    def _ask_again(self, command: Command) -> None:
+        self._log.debug("output of {cmd_id} is incomplete", cmd_id=command.cmd_id)
+        if not command.asked_again:
+            command.asked_again = True
+            self._ask_for_hello(command.guest)
+
     def reconcile(
-        self, guest: GuestId, held: Collection[str], *, same_session: bool
+        self, guest: GuestId, held: Collection[str], session: str
     ) -> Mapping[str, tuple[int, int]]:
         """Bring what the host waits for and what a guest holds together, at its HELLO.
 
         Returns, for each command that both know, how many bytes of stdout and of stderr are
         stored. What the guest does not hold is sent again if it never started and the agent is
-        the same one (it runs an id at most once); otherwise it is lost.
+        still the one it was sent to (which runs an id at most once); otherwise it is lost.
         """
         offsets: dict[str, tuple[int, int]] = {}
         for command in list(self._commands.values()):
@@ -165,21 +175,23 @@ class Commands:
                 continue
             if command.cmd_id in held:
                 offsets[command.cmd_id] = command.stored_bytes
-            elif same_session and command.state is CommandState.SENT:
+            elif command.session == session and command.state is CommandState.SENT:
                 self._say(guest, CmdRun(cmd_id=command.cmd_id, spec=command.spec))
             else:
-                self._lose(command, "the agent does not know it any more: it was restarted")
+                self._lose(command, "LOST: the agent does not know it any more: it was restarted")
         return offsets
 
-    def vm_is_off(self, vm_uuid: str, state: str) -> None:
-        """End every command of a VM that no longer runs."""
+    def vm_stopped(self, vm_uuid: str, why: str) -> None:
+        """End every command of a VM that no longer runs, or was reset."""
         for command in list(self._commands.values()):
             if command.vm_uuid == vm_uuid and not command.has_ended:
-                self._lose(command, f"the VM is {state}")
+                self._lose(command, f"LOST: {why}")
 
-    def refused(self, guest: GuestId, detail: str) -> None:
-        """Note that a guest answered AINT; which command it meant is not said."""
-        self._log.warn("{guest} did not understand: {detail}", guest=guest, detail=detail)
+    def refused(self, guest: GuestId, cmd_id: str, detail: str) -> None:
+        """End a command that the agent did not understand; others are not concerned."""
+        command = self._of(cmd_id, guest)
+        if command is not None and not command.has_ended:
+            self._lose(command, f"REFUSED: {detail:.200}")
 
     def _of(self, cmd_id: str, sender: str) -> Command | None:
         command = self._commands.get(cmd_id)
@@ -187,7 +199,7 @@ class Commands:
 
     def _lose(self, command: Command, reason: str) -> None:
         self._log.warn(
-            "command {cmd_id} in {vm} is lost: {reason}",
+            "command {cmd_id} in {vm} has no result: {reason}",
             cmd_id=command.cmd_id,
             vm=command.vm_name,
             reason=reason,

@@ -44,7 +44,6 @@ class Conversation(Ears):
         self._send = send
         self._session = str(uuid4())
         self._pings: dict[str, tuple[GuestId, Deferred[None]]] = {}
-        self._expected: dict[GuestId, list[Deferred[None]]] = {}
         self.guests = Guests(gc_grace_s=gc_grace_s, gone=self._gone)
         self.commands: Commands
         self.transfers: Transfers
@@ -60,19 +59,24 @@ class Conversation(Ears):
         try:
             sender = guest_id(message.headers.get("from", ""))
         except BadArgument:
-            self._log.warn("a message without a sender is dropped")
+            self._log.debug("a message without a sender is dropped")
             return
         self.guests.heard(sender, self._clock.seconds())
         word = hear(Utterance(headers=message.headers, body=message.body))
         try:
             word.listen_and_act(self, sender)
         except NotConnected as error:
-            self._log.warn("no answer to {guest}: {error}", guest=sender, error=str(error))
+            self._log.debug("no answer to {guest}: {error}", guest=sender, error=str(error))
+
+    def ask_for_hello(self, guest: GuestId) -> None:
+        """Let a guest say HELLO, and so tell what it holds and learn what is stored here."""
+        self.say(guest, presence.Aint(word="STILL_ALIVE", detail="say HELLO first"))
 
     async def ping(self, guest: GuestId, vm_name: str, timeout_s: float) -> None:
         """Return when the guest's agent has answered; it may still have to come.
 
-        Raises GuestUnreachable after `timeout_s`.
+        An agent that says HELLO meanwhile is asked (again). Raises GuestUnreachable after
+        `timeout_s`.
         """
         answered: Deferred[None] = Deferred()
         timer = self._clock.callLater(
@@ -83,21 +87,12 @@ class Conversation(Ears):
         )
         ping_id = str(uuid4())
         self._pings[ping_id] = (guest, answered)
-        waiting = self._expected.setdefault(guest, [])
-        arrived: Deferred[None] = Deferred()
-        _ = arrived.addCallback(
-            lambda _: self.say(guest, presence.Ping(ping_id=ping_id))
-        ).addErrback(lambda failure: None if answered.called else answered.errback(failure))
-        waiting.append(arrived)
         try:
             if self.guests.get(guest) is not None:
-                arrived.callback(None)
+                self.say(guest, presence.Ping(ping_id=ping_id))
             await answered
         finally:
             del self._pings[ping_id]
-            waiting.remove(arrived)
-            if not waiting:
-                self._expected.pop(guest, None)
             if timer.active():
                 timer.cancel()
 
@@ -107,7 +102,7 @@ class Conversation(Ears):
 
     @override
     def unexpected(self, word: Word, sender: str) -> None:
-        self._log.warn("{guest} said {word}, which is not for us", guest=sender, word=word.NAME)
+        self._log.debug("{guest} said {word}, which is not for us", guest=sender, word=word.NAME)
 
     @override
     def heard_hello(self, word: presence.Hello, sender: str) -> None:
@@ -123,15 +118,15 @@ class Conversation(Ears):
                 last_heard_s=now,
             )
         )
-        same_session = before is not None and before.session == word.session
-        self._log.info(
-            "HELLO from {guest} at {ip}, agent {version}",
-            guest=guest,
-            ip=word.descriptor.ip,
-            version=word.agent_version,
-        )
+        if before is None or before.session != word.session:
+            self._log.info(
+                "HELLO from {guest} at {ip}, agent {version}",
+                guest=guest,
+                ip=word.descriptor.ip,
+                version=word.agent_version,
+            )
         self.transfers.guest_lost(guest, "the agent has connected anew")
-        offsets = self.commands.reconcile(guest, word.commands, same_session=same_session)
+        offsets = self.commands.reconcile(guest, word.commands, word.session)
         self.say(
             guest,
             presence.Hello(
@@ -140,9 +135,9 @@ class Conversation(Ears):
                 commands=offsets,
             ),
         )
-        for arrived in self._expected.get(guest, []):
-            if not arrived.called:
-                arrived.callback(None)
+        for ping_id, (asked, _) in list(self._pings.items()):
+            if asked == guest:
+                self.say(guest, presence.Ping(ping_id=ping_id))
 
     @override
     def heard_bye(self, word: presence.Bye, sender: str) -> None:
@@ -152,10 +147,7 @@ class Conversation(Ears):
     def heard_still_alive(self, word: presence.StillAlive, sender: str) -> None:
         """Ask a guest that is unknown, after a restart of the daemon say, for its HELLO."""
         if self.guests.get(GuestId(sender)) is None:
-            self.say(
-                GuestId(sender),
-                presence.Aint(word=word.NAME, detail="say HELLO first: you are not known here"),
-            )
+            self.ask_for_hello(GuestId(sender))
 
     @override
     def heard_pong(self, word: presence.Pong, sender: str) -> None:
@@ -165,11 +157,18 @@ class Conversation(Ears):
 
     @override
     def heard_aint(self, word: presence.Aint, sender: str) -> None:
-        self._log.warn(
-            "{guest} and this host do not understand each other: {detail}",
+        """End what the agent did not understand, instead of waiting for it."""
+        self._log.debug(
+            "{guest} and this host do not understand each other: {detail!r:.80}",
             guest=sender,
             detail=word.detail,
         )
+        guest = GuestId(sender)
+        self.commands.refused(guest, word.about, word.detail)
+        failed = files.FileFailed(
+            transfer_id=word.about, reason="PROTOCOL", detail=f"not understood: {word.detail:.200}"
+        )
+        self.transfers.heard_file_failed(failed, guest)
 
     @override
     def heard_cmd_started(self, word: commands.CmdStarted, sender: str) -> None:

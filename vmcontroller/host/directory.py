@@ -25,10 +25,12 @@ class Directory:
         self._hypervisor = hypervisor
         self._vms: tuple[Vm, ...] = ()
         self._fresh = False
+        self._changes = 0
         self._watchers: list[Callable[[VmChanged], None]] = []
 
     def changed(self, change: VmChanged) -> None:
         """Take in what the hypervisor reports: the listener to give to `Hypervisor.open`."""
+        self._changes += 1
         known = next((vm for vm in self._vms if vm.uuid == change.uuid), None)
         if known is None or change.state in {None, known.state} or change.name != known.name:
             self._fresh = False  # it came, went, or was defined anew
@@ -39,13 +41,15 @@ class Directory:
             watcher(change)
 
     async def all(self) -> tuple[Vm, ...]:
-        """Return every machine, freshly read."""
-        self._fresh = True
-        try:
-            self._vms = await self._hypervisor.list_vms()
-        except BaseException:
-            self._fresh = False
-            raise
+        """Return every machine, freshly read.
+
+        A listing during which a change was reported may be older than that: it is not kept for
+        fresh, and the next to ask reads again.
+        """
+        self._fresh = False
+        changes = self._changes
+        self._vms = await self._hypervisor.list_vms()
+        self._fresh = changes == self._changes
         return self._vms
 
     async def find(self, reference: str, *, fresh: bool = False) -> Vm:

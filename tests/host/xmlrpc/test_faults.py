@@ -69,7 +69,6 @@ class TableTests(SynchronousTestCase):
                 31: "HYPERVISOR_UNREACHABLE",
                 32: "UNSUPPORTED",
                 40: "GUEST_UNREACHABLE",
-                41: "GUEST_REFUSED",
                 42: "TRANSFER_FAILED",
                 50: "ACCESS_DENIED",
                 60: "BAD_CONFIG",

@@ -47,11 +47,12 @@ def hear(utterance: Utterance) -> Word:
     Never raises: what a guest sends may be anything.
     """
     name = ""
+    about = utterance.headers.get("cmd-id") or utterance.headers.get("transfer-id") or ""
     try:
         spoken = take_apart(utterance)
         name = spoken.name
         if name not in _WORDS:
-            return Aint(word=name, detail=f"{name} ain't a word of this version")
+            return Aint(word=name, detail=f"{name} ain't a word here", about=about[:200])
         return _WORDS[name].heard(spoken)
     except ProtocolError as error:
-        return Aint(word=name, detail=str(error))
+        return Aint(word=name, detail=str(error)[:1000], about=about[:200])

@@ -148,17 +148,12 @@ class CmdResult:
 
     @classmethod
     def heard(cls, spoken: Spoken) -> Self:
-        resources = spoken.mapping("resources")
-        if len(resources) > 100 or not all(
-            isinstance(value, int | float) for value in resources.values()
-        ):
-            raise ProtocolError("CMD_RESULT: resources must be at most 100 numbers")
         return cls(
             result=CommandResult(
                 cmd_id=spoken.header("cmd-id"),
                 finished=spoken.truth("finished"),
                 exit_code_or_signal=spoken.whole("exitCodeOrSignal"),
-                resources=resources,
+                resources=spoken.numbers("resources"),
                 stdout_bytes=spoken.whole("stdout-bytes"),
                 stderr_bytes=spoken.whole("stderr-bytes"),
                 truncated=spoken.truth("truncated"),

@@ -152,13 +152,19 @@ class Aint:
 
     word: str
     detail: str
+    about: str = ""
+    """The command or transfer that the word was about, where it named one."""
 
     def how_to_say(self) -> Utterance:
-        return compose(self.NAME, {"word": self.word, "detail": self.detail})
+        return compose(self.NAME, {"word": self.word, "detail": self.detail, "about": self.about})
 
     @classmethod
     def heard(cls, spoken: Spoken) -> Self:
-        return cls(word=spoken.text("word", ""), detail=spoken.text("detail", ""))
+        return cls(
+            word=spoken.text("word", "", max_chars=100),
+            detail=spoken.text("detail", "", max_chars=1000),
+            about=spoken.text("about", "", max_chars=200),
+        )
 
     def listen_and_act(self, ears: Ears, sender: str) -> None:
         ears.heard_aint(self, sender)

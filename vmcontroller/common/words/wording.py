@@ -73,6 +73,17 @@ class Spoken:
             raise ProtocolError(f"{self.name}: {key} must be a number from 0, not {value!r:.80}")
         return float(value)
 
+    def numbers(self, key: str, *, most: int = 100) -> Mapping[str, float]:
+        """Return a field that must be an object of finite numbers with short names."""
+        values = self.mapping(key)
+        for name, value in values.items():
+            good = isinstance(value, int | float) and not isinstance(value, bool)
+            if len(name) > 64 or not good or not -(2**63) < value < 2**63:
+                raise ProtocolError(f"{self.name}: {key} must hold numbers, not {value!r:.80}")
+        if len(values) > most:
+            raise ProtocolError(f"{self.name}: {key} has more than {most} entries")
+        return values
+
     def truth(self, key: str, *, default: bool = False) -> bool:
         """Return a field that must be true or false."""
         value = self.fields.get(key, default)
@@ -120,9 +131,13 @@ def take_apart(utterance: Utterance) -> Spoken:
     )
 
 
+def _no_number(text: str) -> None:
+    raise ValueError(f"{text} is no JSON")
+
+
 def _fields(name: str, text: bytes) -> Mapping[str, Any]:
     try:
-        fields = json.loads(text)
+        fields = json.loads(text, parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
         raise ProtocolError(f"{name}: not JSON: {error}") from error
     if not isinstance(fields, dict):

@@ -79,10 +79,6 @@ PUBLISHED: Final[Mapping[str, Published]] = {
         40,
         "No agent of this virtual machine is connected, or it did not answer.",
     ),
-    "GUEST_REFUSED": Published(
-        41,
-        "The agent did not understand; it is an older or a strange one.",
-    ),
     "TRANSFER_FAILED": Published(
         42,
         "A file could not be copied; the detail begins with a word that says why.",
