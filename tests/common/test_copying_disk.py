@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import stat
+import uuid
 from pathlib import Path
 
 from hypothesis import given
@@ -12,7 +13,14 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.common.copying_wire import facts, open_files, sha256
-from vmcontroller.common.copying.landing import NewFile, temporary_name
+from vmcontroller.common.copying.landing import (
+    NewFile,
+    Terms,
+    is_temporary,
+    reserve_bytes,
+    sweep,
+    temporary_name,
+)
 from vmcontroller.common.copying.reasons import DETAIL_CHARS, Reason, explained, reported
 from vmcontroller.common.copying.source import SourceFile, place_at
 from vmcontroller.common.errors import TransferFailed
@@ -89,11 +97,11 @@ class TestOpening(DiskCase):
 
 
 class TestLanding(DiskCase):
-    def create(self, name="new", size_bytes=3, mode=0o644):
+    def create(self, name="new", size_bytes=3, mode=0o644, **terms):
         place = place_at(name, home=str(self.directory))
         self.addCleanup(place.close)
         self.before = sorted([*self.before, str(self.directory)])
-        return NewFile(place, "t1", facts(size_bytes, mode))
+        return NewFile(place, "t1", facts(size_bytes, mode), Terms(**terms))
 
     def test_in_place_with_mode_and_time(self):
         """The copy gets mode and time of the original; it was nobody else's to read before."""
@@ -143,7 +151,9 @@ class TestLanding(DiskCase):
             return
         made = temporary_name(name, transfer_id.hex)
         self.assertLessEqual(len(os.fsencode(made)), 255)
-        self.assertTrue(made.startswith("."))
+        self.assertTrue(is_temporary(made, transfer_id.hex))
+        self.assertFalse(is_temporary(name, transfer_id.hex))
+        self.assertFalse(is_temporary(made, transfer_id.hex[1:]))
 
     def test_refused_targets(self):
         """A directory is not replaced, nor a FIFO, nor anything else that is no file."""
@@ -185,6 +195,24 @@ class TestLanding(DiskCase):
         new.discard()
         self.assertEqual(self.names(), [])
 
+    def test_space_is_held_ahead(self):
+        """On such terms only the next stretch is taken, and the file still gets its length."""
+        content = bytes(3 * 2**20)
+        new = self.create(size_bytes=len(content), ahead_bytes=2**20)
+        (temporary,) = self.directory.iterdir()
+        for done in range(0, len(content), 2**18):
+            self.assertLessEqual(temporary.stat().st_blocks * 512, done + 2**20 + 4096)
+            new.write(content[done : done + 2**18])
+            self.assertGreaterEqual(temporary.stat().st_blocks * 512, done + 2**18)
+        new.put_in_place(sha256(content))
+        new.discard()
+        self.assertEqual((self.directory / "new").read_bytes(), content)
+
+    @given(st.integers(0, 2**70))
+    def test_reserve(self, disk_bytes):
+        """A twentieth of the disk stays free, and of a large one no more than 256 MiB."""
+        self.assertEqual(reserve_bytes(disk_bytes), min(disk_bytes // 20, 256 * 2**20))
+
     def test_other_digest(self):
         """Bytes that are not those meant do not replace what was there."""
         (self.directory / "new").write_bytes(b"old")
@@ -196,6 +224,35 @@ class TestLanding(DiskCase):
         new.discard()
         self.assertEqual(self.names(), ["new"])
         self.assertEqual((self.directory / "new").read_bytes(), b"old")
+
+
+class TestSweep(DiskCase):
+    def test_leftovers(self):
+        """What a killed process left is removed; whatever else lies there stays."""
+        transfer_id = uuid.uuid4().hex
+        for name in ("f", "é" * 127, "a\nb", ".hidden"):
+            (self.directory / temporary_name(name, transfer_id)).write_bytes(b"half")
+        (self.directory / "outside").write_bytes(b"keep")
+        linked, folder = (temporary_name(name, transfer_id) for name in ("link", "folder"))
+        (self.directory / linked).symlink_to("outside")
+        (self.directory / folder).mkdir()
+        kept = [
+            f"f.vmcontroller-{transfer_id}",
+            f".vmcontroller-{transfer_id}",
+            f".f.vmcontroller-{transfer_id[1:]}",
+            f".f.vmcontroller-{transfer_id}~",
+            f".f.vmcontroller-{transfer_id.upper()}x",
+            f".fvmcontroller-{transfer_id}",
+        ]
+        for name in kept:
+            (self.directory / name).write_bytes(b"keep")
+        sweep(str(self.directory))
+        self.assertEqual(self.names(), sorted([*kept, "outside", linked, folder]))
+        self.assertEqual(open_files(), self.before)
+
+    def test_no_directory(self):
+        """It is the caller's to say what is wrong with the directory."""
+        self.assertRaises(OSError, sweep, str(self.directory / "none"))
 
 
 class TestReasons(SynchronousTestCase):

@@ -146,6 +146,53 @@ class AgentTests(SynchronousTestCase):
         self.answer()
         self.assertEqual(self.names(), [])
 
+    def test_slow_answers(self) -> None:
+        """A host that answers late answers every HELLO; that is no reason for another one."""
+        self.agent.connected()
+        self.clock.advance(3)
+        self.clock.advance(6)
+        self.assertEqual(self.names(), ["HELLO"] * 3)
+        for _ in range(3):
+            self.answer()
+        self.assertEqual(self.names(), [])
+        self.clock.advance(BEACON_S)
+        self.assertEqual(self.names(), ["STILL_ALIVE"])
+        self.answer()
+        self.assertEqual(self.names(), ["HELLO"])
+
+    def test_late_answer_resends_nothing(self) -> None:
+        """A result that was said after the first answer is not said again for the second."""
+        self.agent.connected()
+        self.hear(CmdRun(cmd_id="a", spec=CommandSpec(cmd="/no/such")))
+        self.clock.advance(3)
+        self.link.words()
+        self.answer(a=(0, 0))
+        self.assertEqual(self.names(), ["CMD_RESULT"])
+        self.answer(a=(0, 0))
+        self.assertEqual(self.names(), [])
+
+    def test_host_restarts_between_two_answers(self) -> None:
+        """The second answer counts when another start of the host gave it."""
+        self.agent.connected()
+        self.hear(CmdRun(cmd_id="a", spec=CommandSpec(cmd="/no/such")))
+        self.clock.advance(3)
+        self.link.words()
+        self.answer(a=(0, 0))
+        self.link.words()
+        self.hear(Hello(descriptor=Descriptor(id="host"), session="host-2", commands={}))
+        self.assertEqual(self.names(), ["CMD_RESULT"])
+
+    def test_nothing_is_owed_on_the_next_connection(self) -> None:
+        """Answers that a lost connection swallowed are not waited for on the next one."""
+        self.agent.connected()
+        self.clock.advance(3)
+        self.agent.lost("gone")
+        self.agent.connected()
+        self.answer()
+        self.link.words()
+        self.answer()
+        self.assertEqual(self.names(), ["HELLO"])
+
     def test_results_wait_for_the_answer(self) -> None:
         """A result is said only when the host has told what it has."""
         self.agent.connected()

@@ -21,6 +21,7 @@ from vmcontroller.common.words.files import (
     FileReady,
 )
 from vmcontroller.guest.files import GuestFiles
+from vmcontroller.guest.notes import Notes
 
 
 class GuestFilesCase(SynchronousTestCase):
@@ -34,12 +35,16 @@ class GuestFilesCase(SynchronousTestCase):
         self.files = self.new_files(at_once)
 
     def new_files(self, in_thread):
+        self.notes = Path(self.mktemp()).absolute()
+        notes = Notes(self.notes)
+        notes.open()
         return GuestFiles(
             reactor=self.clock,
             say=self.say,
             writable=lambda: succeed(None),
             in_thread=in_thread,
             home=str(self.home),
+            notes=notes,
         )
 
     def say(self, word):
@@ -67,6 +72,7 @@ class GuestFilesCase(SynchronousTestCase):
         self.assertEqual(sorted(path.name for path in self.home.iterdir()), sorted(names))
         self.assertEqual(open_files(), self.before)
         self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.assertEqual(list(self.notes.iterdir()), [])
 
 
 class TestGuestFiles(GuestFilesCase):
@@ -80,6 +86,15 @@ class TestGuestFiles(GuestFilesCase):
         self.assertEqual(self.said[-1], FileDone(transfer_id="t1"))
         self.assertEqual((self.home / "new").read_bytes(), b"abc")
         self.assert_nothing_left("new")
+
+    def test_put_is_noted(self):
+        """While the temporary file is there, a note names it."""
+        self.put()
+        (temporary,) = self.home.iterdir()
+        (note,) = self.notes.iterdir()
+        self.assertEqual((note.name, note.readlink()), ("t1", temporary))
+        self.files.connection_lost("broken")
+        self.assert_nothing_left()
 
     def test_get(self):
         """Facts, then bytes as far as the credit goes, then the rest and the digest."""

@@ -270,6 +270,16 @@ class TestEnds(WireCase):
             error = self.assert_failed(result, Reason.CONNECTION_LOST)
             self.assertEqual(error.detail, "the agent's connection broke")
 
+    def test_guest_lost_but_there(self):
+        """A guest that was only silent for a while hears of it and keeps nothing either."""
+        results = self.under_way()
+        self.wire.transfers.guest_lost(GUEST, "unheard for 31 s")
+        self.wire.pump()
+        for result in results:
+            self.assert_failed(result, Reason.CONNECTION_LOST)
+        said = [(w.reason, w.detail) for w in self.wire.spoken if w.NAME == "FILE_FAILED"]
+        self.assertEqual(said, [("CONNECTION_LOST", "")] * 2)
+
     def test_in_place_though_nobody_hears(self):
         """A get whose file is whole and in place succeeds, even if its guest just vanished."""
         (self.wire.home / "f").write_bytes(b"abc")

@@ -24,6 +24,8 @@ from vmcontroller.common.words.files import (
 )
 
 CONTENT = b"abc"
+AHEAD_BYTES = 64 * 2**20 + 4096
+FLOOR_BYTES = 64 * 1024
 _SIZES = st.sampled_from([0, 1, 2, 3, 3, 3, 4, WINDOW_BYTES, 2**63 - 1])
 ANY_WORD = st.one_of(
     st.builds(
@@ -116,6 +118,49 @@ class TestLies(HostileCase):
             Reason.DISK_FULL,
             lambda t: FileReady(transfer_id=t, facts=facts(2**62), credit_bytes=0),
         )
+
+    def test_space_ahead(self):
+        """A guest that only announces much does not hold the disk."""
+        got, t = self.begin_get()
+        size_bytes = 128 * 2**20
+        ready = FileReady(transfer_id=t, facts=facts(size_bytes), credit_bytes=0)
+        say(self.wire.transfers, ready)
+        (leftover,) = self.wire.leftovers()
+        self.assertLessEqual(leftover.stat().st_blocks * 512, AHEAD_BYTES)
+        say(self.wire.transfers, FileData(transfer_id=t, offset=0, data=bytes(WINDOW_BYTES)))
+        self.assertLessEqual(leftover.stat().st_blocks * 512, AHEAD_BYTES)
+        got.cancel()
+        self.failureResultOf(got, CancelledError)
+        self.wire.queue.clear()
+        self.assert_nothing_left()
+
+    def test_a_byte_now_and_then(self):
+        """A guest can't hold the host's disk by sending next to nothing, for ever."""
+        got, t = self.begin_get()
+        say(self.wire.transfers, FileReady(transfer_id=t, facts=facts(2**21), credit_bytes=0))
+        for offset in range(2):
+            self.wire.clock.advance(25)
+            say(self.wire.transfers, FileData(transfer_id=t, offset=offset, data=b"x"))
+        self.assertNoResult(got)
+        self.wire.clock.advance(11)
+        error = self.assert_failed(got, None, DeadlinePassed)
+        self.assertEqual(error.deadline_s, 60)
+
+    def test_a_poor_line(self):
+        """64 KiB within each deadline are enough, however long the whole takes."""
+        got, t = self.begin_get()
+        content = bytes(10 * FLOOR_BYTES)
+        say(
+            self.wire.transfers,
+            FileReady(transfer_id=t, facts=facts(len(content)), credit_bytes=0),
+        )
+        half = FLOOR_BYTES // 2
+        for offset in range(0, len(content), half):
+            self.wire.clock.advance(29)
+            say(self.wire.transfers, FileData(transfer_id=t, offset=offset, data=bytes(half)))
+        end = FileEnd(transfer_id=t, size_bytes=len(content), sha256=sha256(content))
+        say(self.wire.transfers, end)
+        self.successResultOf(got)
 
     def test_wrong_bytes(self):
         """Offsets, sizes and digests that don't fit end it with nothing left on the host."""

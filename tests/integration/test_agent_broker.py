@@ -21,6 +21,7 @@ from vmcontroller.common.process import Child, Exit, Launch
 from vmcontroller.common.stomp.client import Message, StompClient
 from vmcontroller.common.words import Utterance, Word, hear
 from vmcontroller.common.words.commands import CmdOutput, CmdResult, CmdRun, CmdStarted, CmdStored
+from vmcontroller.common.words.files import FileData, FileFacts, FilePut, FileReady
 from vmcontroller.common.words.presence import Aint, Bye, Descriptor, Hello, Ping, Pong, StillAlive
 from vmcontroller.host.broker.rights import Principal, Role, VmRights
 from vmcontroller.host.broker.service import BrokerService
@@ -217,6 +218,24 @@ class AgentProcessTests(TestCase):
         result = (await self.result_of("c")).result
         self.assertEqual((result.exit_code_or_signal, result.stdout_bytes), (9, 6))
         self.assertEqual(mark.read_text(), "x\n")
+
+    async def test_killed_amid_a_copy(self) -> None:
+        """What a killed agent has of a file is gone when the next one says HELLO."""
+        await self.met()
+        target = self.home / "new"
+        facts = FileFacts(size_bytes=2**20, mode=0o600, mtime_ns=0)
+        self.host.say(FilePut(transfer_id="t1", path=str(target), facts=facts))
+        await self.host.hear(FileReady)
+        self.host.say(FileData(transfer_id="t1", offset=0, data=b"half"))
+        temporary = target.with_name(".new.vmcontroller-t1")
+        self.assertTrue(temporary.exists())
+        os.kill(self.agent.pid, signal.SIGKILL)
+        await self.ended
+        self.assertTrue(temporary.exists())
+        self.agent, self.ended = self.start_agent()
+        await self.met()
+        self.assertFalse(temporary.exists())
+        self.assertEqual(list((self.home / "state" / "copies").iterdir()), [])
 
     async def test_stopped_while_a_command_runs(self) -> None:
         """SIGTERM ends the command, its result is still told, and BYE is the last word."""

@@ -102,10 +102,12 @@ class CopyingCase(TestCase):
         return list(self.base.rglob("*.vmcontroller-*"))
 
     async def assert_fails(self, reason, copy):
+        """Return the detail."""
         with self.assertRaises(TransferFailed) as caught:
             await copy
         self.assertEqual(caught.exception.reason, reason, caught.exception.detail)
         await self.settle()
+        return caught.exception.detail
 
 
 class TestRealFiles(CopyingCase):
@@ -185,6 +187,8 @@ class TestRealFiles(CopyingCase):
         (self.home / "secret").write_bytes(b"abc")
         (self.home / "secret").chmod(0)
         (self.home / "closed").mkdir(mode=0o555)
+        (self.home / "open").mkdir()
+        (self.home / "open").chmod(0o777)
         (self.exchange / "f").write_bytes(b"abc")
         await self.transfers.put(GUEST, "f", "warm")  # everything is imported by now
         self.exchange.chmod(0o777)
@@ -192,9 +196,12 @@ class TestRealFiles(CopyingCase):
             await self.assert_fails(
                 Reason.PERMISSION_DENIED, self.transfers.get(GUEST, "secret", "x")
             )
-            await self.assert_fails(
+            await self.transfers.put(GUEST, "f", "open/f")  # so it is not the host's file
+            detail = await self.assert_fails(
                 Reason.PERMISSION_DENIED, self.transfers.put(GUEST, "f", "closed/f")
             )
+        self.assertIn("closed/f", detail)  # the guest's own words: it was the guest that refused
+        self.assertTrue((self.home / "open" / "f").exists())
         self.assertEqual(list((self.home / "closed").iterdir()), [])
 
     async def test_larger_than_files_may_be(self):
@@ -208,18 +215,38 @@ class TestRealFiles(CopyingCase):
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-class TestSmallDisk(CopyingCase):
-    def setUp(self):
-        super().setUp()
+class SmallDiskCase(CopyingCase):
+    def small_disk(self, parent):
         if os.geteuid():
             raise SkipTest("mounting a small disk needs root")
-        self.disk = self.home / "disk"
+        self.disk = parent / "disk"
         self.disk.mkdir()
         mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(self.disk)]
         done = subprocess.run(mount, capture_output=True, text=True, check=False)
         if done.returncode:
             raise SkipTest(f"no tmpfs can be mounted here: {done.stderr.strip()}")
         self.addCleanup(subprocess.run, ["umount", str(self.disk)], check=True)
+
+
+class TestSmallDiskOfTheHost(SmallDiskCase):
+    def setUp(self):
+        super().setUp()
+        self.small_disk(self.exchange)
+
+    async def test_reserve(self):
+        """What a guest sends may not take the last of the host's disk; a bit less may come."""
+        (self.home / "all").write_bytes(bytes(4 * MIB))
+        (self.home / "less").write_bytes(bytes(3 * MIB + MIB // 2))
+        await self.assert_fails(Reason.DISK_FULL, self.transfers.get(GUEST, "all", "disk/copy"))
+        self.assertEqual(list(self.disk.iterdir()), [])
+        await self.transfers.get(GUEST, "less", "disk/copy")
+        self.assertEqual((self.disk / "copy").stat().st_size, 3 * MIB + MIB // 2)
+
+
+class TestSmallDisk(SmallDiskCase):
+    def setUp(self):
+        super().setUp()
+        self.small_disk(self.home)
 
     async def test_full_before(self):
         """A file that does not fit is refused, and what was there stays."""

@@ -48,12 +48,16 @@ class Agent(Ears):
         self._version = version
         self._beacon_interval_s = beacon_interval_s
         self._greeted = False
+        self._host_session = ""
+        self._owed_answers = 0
+        """How many HELLOs were said on this connection that the host has not answered yet."""
         self._next: IDelayedCall | None = None
 
     # What happens to the connection.
 
     def connected(self) -> None:
         """There is a session: the host is told who is here."""
+        self._owed_answers = 0
         self._introduce()
 
     def lost(self, reason: str) -> None:
@@ -93,22 +97,20 @@ class Agent(Ears):
 
     def _hello(self, answer_within_s: float) -> None:
         self._later(answer_within_s, lambda: self._hello(min(2 * answer_within_s, HELLO_MOST_S)))
-        self._speak(
-            presence.Hello(
-                descriptor=self._describe(),
-                session=self._session,
-                agent_version=self._version,
-                commands=self._runner.held(),
-            )
+        hello = presence.Hello(
+            descriptor=self._describe(),
+            session=self._session,
+            agent_version=self._version,
+            commands=self._runner.held(),
         )
+        with contextlib.suppress(NotConnected):
+            self._voice.say(hello)
+            self._owed_answers += 1
 
     def _still_alive(self) -> None:
         self._later(self._beacon_interval_s, self._still_alive)
-        self._speak(presence.StillAlive(session=self._session))
-
-    def _speak(self, word: Word) -> None:
         with contextlib.suppress(NotConnected):
-            self._voice.say(word)
+            self._voice.say(presence.StillAlive(session=self._session))
 
     def _later(self, delay_s: float, what: Callable[[], None] | None) -> None:
         """Do this next, instead of what was to be next; None is nothing."""
@@ -125,11 +127,20 @@ class Agent(Ears):
 
     @override
     def heard_hello(self, word: presence.Hello, sender: str) -> None:
-        """Take the answer to our HELLO; one that was not expected asks for another."""
-        if self._greeted:
+        """Take the answer to our HELLO; one that was not expected asks for another.
+
+        A host that was slow to answer answers each HELLO that was said meanwhile. The first of
+        its answers counts; a later one only if the host was restarted between the two.
+        """
+        owed = self._owed_answers > 0
+        self._owed_answers -= owed
+        if self._greeted and not owed:
             self._introduce()
             return
+        if self._greeted and word.session == self._host_session:
+            return
         self._greeted = True
+        self._host_session = word.session
         self._log.info("the host has answered; session {session}", session=word.session)
         self._later(self._beacon_interval_s, self._still_alive)
         self._runner.resume(word.commands)

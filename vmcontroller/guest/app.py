@@ -21,6 +21,7 @@ from vmcontroller.guest.agent import Agent
 from vmcontroller.guest.discovery import DiscoveredEndpoint, find_broker
 from vmcontroller.guest.files import GuestFiles
 from vmcontroller.guest.identity import describe
+from vmcontroller.guest.notes import Notes
 from vmcontroller.guest.runner import Runner
 from vmcontroller.guest.spool import fresh_folder
 from vmcontroller.guest.voice import Voice
@@ -44,6 +45,7 @@ class GuestAgent:
         self._reactor = reactor
         self._describe = describe or _describer(config)
         self._spool = Path(config.state_dir) / "commands"
+        self._notes = Notes(Path(config.state_dir) / "copies")
         self._waiting: IDelayedCall | None = None
         self._agent: Agent | None = None
         self._client: StompClient | None = None
@@ -54,6 +56,7 @@ class GuestAgent:
         Raises OSError where the state directory can't be had.
         """
         fresh_folder(self._spool)
+        self._notes.open()
         self._identify()
 
     def _identify(self) -> None:
@@ -110,7 +113,9 @@ class GuestAgent:
             reactor=self._reactor,
             voice=voice,
             runner=runner,
-            files=GuestFiles(reactor=self._reactor, say=voice.say, writable=voice.writable),
+            files=GuestFiles(
+                reactor=self._reactor, say=voice.say, writable=voice.writable, notes=self._notes
+            ),
             describe=now,
             session=str(uuid.uuid4()),
             version=_version(),

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, cast
+from typing import cast
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorThreads, IReactorTime
@@ -30,9 +29,7 @@ from vmcontroller.common.words.files import (
     FilePut,
     FileReady,
 )
-
-_ID: Final = re.compile(r"[0-9A-Za-z-]{1,64}")
-"""What a transfer's id may be: it becomes a part of a file's name."""
+from vmcontroller.guest.notes import TRANSFER_ID, Notes
 
 _HeardOnce = FileCredit | FileData | FileDone | FileEnd | FileReady
 
@@ -58,12 +55,14 @@ class GuestFiles:
         writable: Callable[[], Awaitable[None]],
         in_thread: InThread | None = None,
         home: str | None = None,
+        notes: Notes | None = None,
         idle_deadline_s: float = 300.0,
     ) -> None:
         """`in_thread` is the reactor's own pool of threads, unless given.
 
-        `home` is where relative paths begin: the agent's home directory, or `/`. A transfer of
-        which the host says nothing for `idle_deadline_s` while this side waits is given up.
+        `home` is where relative paths begin: the agent's home directory, or `/`. `notes`, if
+        given, are kept of temporary files for the agent's next start. A transfer of which the
+        host says nothing for `idle_deadline_s` while this side waits is given up.
         """
         self._link = Link(
             clock=reactor,
@@ -72,6 +71,7 @@ class GuestFiles:
             writable=writable,
         )
         self._home = home or _home()
+        self._notes = notes
         self._idle_deadline_s = idle_deadline_s
         self._transfers: dict[str, _Transfer] = {}
         self._past: deque[str] = deque(maxlen=64)
@@ -142,7 +142,7 @@ class GuestFiles:
         if transfer_id in self._transfers:
             self.log.info("a transfer was begun twice: {id}", id=transfer_id)
             return
-        if not _ID.fullmatch(transfer_id):
+        if not TRANSFER_ID.fullmatch(transfer_id):
             course.say_failed(TransferFailed(Reason.PROTOCOL, "not a transfer's id"), detailed=True)
             return
         transfer = _Transfer(course=course, half=half, over=Deferred())
@@ -166,11 +166,13 @@ class GuestFiles:
             transfer.over.callback(None)
 
     async def _receive(self, course: Course, incoming: Incoming, word: FilePut) -> None:
-        place = await course.uncut(self._place, word.path)
+        place = await course.uncut(self._noted_place, word)
         try:
             await incoming.receive(place, word.facts, say_ready=True)
         finally:
             place.close()
+            if self._notes is not None:
+                await course.uncut(self._notes.drop, word.transfer_id)
         course.say(FileDone(transfer_id=course.transfer_id))
 
     async def _send(self, course: Course, outgoing: Outgoing, word: FileGet) -> None:
@@ -187,6 +189,12 @@ class GuestFiles:
 
     def _place(self, path: str) -> Place:
         return place_at(path, home=self._home)
+
+    def _noted_place(self, word: FilePut) -> Place:
+        place = self._place(word.path)
+        if self._notes is not None:
+            self._notes.add(place, word.transfer_id)
+        return place
 
     def _heard(self, word: _HeardOnce) -> None:
         transfer = self._transfers.get(word.transfer_id)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vmcontroller.common.copying.reasons import Reason, explained
-from vmcontroller.common.copying.source import DIRECTORY_FLAGS, Place
+from vmcontroller.common.copying.source import Place, open_below
 from vmcontroller.common.errors import AccessDenied, TransferFailed
 
 
@@ -62,14 +62,8 @@ class AllowedRoots:
             raise TransferFailed(Reason.IS_A_DIRECTORY, f"{shown!r} is a directory")
         *directories, name = os.path.relpath(real, root).split("/")
         with explained(shown):
-            here_fd = os.open(root, DIRECTORY_FLAGS)
-            for directory in directories:
-                try:
-                    below_fd = os.open(directory, DIRECTORY_FLAGS | os.O_NOFOLLOW, dir_fd=here_fd)
-                finally:
-                    os.close(here_fd)
-                here_fd = below_fd
-        return Place(directory_fd=here_fd, name=name, shown=shown)
+            directory_fd = open_below(root, directories)
+        return Place(directory_fd=directory_fd, name=name, shown=shown)
 
     def _root_of(self, real: str, shown: str) -> str:
         for root in map(os.path.realpath, self._roots):

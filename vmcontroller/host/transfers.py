@@ -19,7 +19,7 @@ from twisted.logger import Logger
 
 from vmcontroller.common.copying.course import Course, InThread, Link
 from vmcontroller.common.copying.incoming import WINDOW_BYTES, Incoming
-from vmcontroller.common.copying.landing import KEPT_MODE
+from vmcontroller.common.copying.landing import KEPT_MODE, Terms
 from vmcontroller.common.copying.outgoing import Outgoing
 from vmcontroller.common.copying.reasons import Reason, reported
 from vmcontroller.common.copying.source import SourceFile
@@ -41,6 +41,10 @@ from vmcontroller.host.roots import AllowedRoots
 
 PATH_CHARS: Final = 4096
 """What a word may carry; also Linux' PATH_MAX."""
+
+TERMS: Final = Terms(keep_reserve=True, ahead_bytes=64 * 2**20, floor_bytes=64 * 1024)
+"""A guest says how large its file is and how fast it comes: it must neither fill the host's
+disk, nor hold a part of it for longer than an honest guest on a poor line would."""
 
 _Answer = FileCredit | FileData | FileDone | FileEnd | FileReady
 
@@ -105,7 +109,9 @@ class Transfers:
 
         A relative `local_path` begins in the first root; an empty one, one that ends in a slash
         and an existing directory get the file under the base name of `remote_path`. Errors as
-        put. The facts are those of the copy.
+        put; DISK_FULL also when less than 5 % of the disk (at most 256 MiB) would stay free, and
+        DeadlinePassed also when a guest sends less than 64 KiB in all of the idle deadline.
+        The facts are those of the copy.
         """
         name = posixpath.basename(remote_path)
         if name in {"", ".", ".."}:
@@ -113,7 +119,7 @@ class Transfers:
             raise TransferFailed(reason, f"{remote_path!r} names no file of the guest")
         _check_length(remote_path)
         course = self._course(guest)
-        incoming = Incoming(course)
+        incoming = Incoming(course, terms=TERMS)
 
         async def receive() -> FileFacts:
             place = await course.uncut(self._roots.writable, local_path, name)
@@ -157,11 +163,13 @@ class Transfers:
             transfer.course.end(_GuestGaveUp(said.reason, said.detail), peer_knows=True)
 
     def guest_lost(self, guest: GuestId, reason: str) -> None:
-        """End that guest's transfers with CONNECTION_LOST."""
+        """End that guest's transfers with CONNECTION_LOST, and tell it so if it can be told.
+
+        It may well be there: only unheard for a while, or introducing itself again.
+        """
         for transfer in tuple(self._transfers.values()):
             if transfer.guest == guest:
-                lost = TransferFailed(Reason.CONNECTION_LOST, reason)
-                transfer.course.end(lost, peer_knows=True)
+                transfer.course.end(TransferFailed(Reason.CONNECTION_LOST, reason))
 
     async def stop(self) -> None:
         """End all transfers and begin no more; return when nothing of them is left."""

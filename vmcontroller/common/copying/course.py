@@ -134,15 +134,23 @@ class Course:
         self.check()
         return result
 
-    async def news(self) -> None:
-        """Wait until the peer has said something; DeadlinePassed when it stays silent."""
-        silence = DeadlinePassed(f"{self._peer} said nothing about the file", self._idle_deadline_s)
-        overdue = self._link.clock.callLater(self._idle_deadline_s, self.end, silence)
+    async def news(self, *, waited_s: float = 0.0) -> float:
+        """Wait until the peer has said something; return how long that took, in seconds.
+
+        `waited_s` is what the peer has used up of the deadline already, with words that brought
+        too little. DeadlinePassed when the deadline is over.
+        """
+        what = "said too little" if waited_s else "said nothing"
+        silence = DeadlinePassed(f"{self._peer} {what} about the file", self._idle_deadline_s)
+        began_s = self._link.clock.seconds()
+        left_s = max(0.0, self._idle_deadline_s - waited_s)
+        overdue = self._link.clock.callLater(left_s, self.end, silence)
         try:
             await self._turn()
         finally:
             if overdue.active():
                 overdue.cancel()
+        return self._link.clock.seconds() - began_s
 
     async def room(self) -> None:
         """Wait until the connection takes more; TransferFailed when it is gone."""

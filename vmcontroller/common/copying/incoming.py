@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from vmcontroller.common.copying.course import Course
-from vmcontroller.common.copying.landing import NewFile
+from vmcontroller.common.copying.landing import TRUSTING, NewFile, Terms
 from vmcontroller.common.copying.source import Place
 from vmcontroller.common.words.ears import Word
 from vmcontroller.common.words.files import FileCredit, FileData, FileEnd, FileFacts, FileReady
@@ -17,14 +17,19 @@ WINDOW_BYTES: Final = 2**20
 class Incoming:
     """Receives one file. What is heard but not yet written never exceeds the window."""
 
-    def __init__(self, course: Course, *, facts: FileFacts | None = None) -> None:
+    def __init__(
+        self, course: Course, *, facts: FileFacts | None = None, terms: Terms = TRUSTING
+    ) -> None:
         """`facts` of the file to come, or None when FILE_READY will say them."""
         self._course = course
         self._facts = facts
+        self._terms = terms
         self._granted_bytes = WINDOW_BYTES
         self._heard_bytes = 0
         self._unwritten = bytearray()
         self._end: FileEnd | None = None
+        self._stretch_from_bytes = 0
+        self._stretch_s = 0.0
 
     def heard(self, word: Word) -> None:
         """Take a word of the sender; one that breaks the rules ends the transfer."""
@@ -52,7 +57,7 @@ class Incoming:
         `place` is the caller's to close.
         """
         transfer_id = self._course.transfer_id
-        new = await self._course.uncut(NewFile, place, transfer_id, facts)
+        new = await self._course.uncut(NewFile, place, transfer_id, facts, self._terms)
         try:
             self._course.check()
             if say_ready:
@@ -74,7 +79,17 @@ class Incoming:
             elif self._end is not None:
                 return self._end
             else:
-                await self._course.news()
+                await self._more()
+
+    async def _more(self) -> None:
+        """Wait for bytes; only a stretch of the floor's length gives the sender time anew.
+
+        Waiting for the disk is not the sender's time: it has credit whenever this is reached.
+        """
+        if self._heard_bytes - self._stretch_from_bytes >= self._terms.floor_bytes:
+            self._stretch_from_bytes = self._heard_bytes
+            self._stretch_s = 0.0
+        self._stretch_s += await self._course.news(waited_s=self._stretch_s)
 
     def _take(self, word: FileData, facts: FileFacts) -> None:
         after = word.offset + len(word.data)

@@ -8,7 +8,10 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import re
+import stat
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Final
 
 from vmcontroller.common.copying.reasons import Reason, explained
@@ -26,7 +29,28 @@ FLUSH_BYTES: Final = 8 * 2**20
 KEPT_MODE: Final = 0o777
 """Set-user-ID, set-group-ID and sticky are dropped: a copy must not hand out rights."""
 
+RESERVE_MOST_BYTES: Final = 256 * 2**20
+RESERVE_PART: Final = 20
+"""Of a file system's size; the reserve is this part of it, or the bytes above if that is less."""
+
 _NAME_BYTES: Final = 128
+_OWN_ID: Final = re.compile(r"[0-9a-f]{32}")
+"""The ids that the host gives to transfers."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What a side asks of files that it takes in; without any, it trusts who sends them."""
+
+    keep_reserve: bool = False
+    """Refuse what would leave less than the reserve free: DISK_FULL."""
+    ahead_bytes: int | None = None
+    """How much space may be held beyond what has arrived; None: all of it from the start."""
+    floor_bytes: int = 0
+    """What must come in each idle deadline's time that the sender lets this side wait."""
+
+
+TRUSTING: Final = Terms()
 
 
 def temporary_name(name: str, transfer_id: str) -> str:
@@ -34,11 +58,46 @@ def temporary_name(name: str, transfer_id: str) -> str:
     return f".{os.fsencode(name)[:_NAME_BYTES].decode(errors='ignore')}.vmcontroller-{transfer_id}"
 
 
+def is_temporary(name: str, transfer_id: str) -> bool:
+    """Return whether this is a name that temporary_name makes for this transfer."""
+    pattern = rf"\..*\.vmcontroller-{re.escape(transfer_id)}"
+    return re.fullmatch(pattern, name, re.DOTALL) is not None
+
+
+def remove_leftover(directory_fd: int, name: str) -> None:
+    """Remove a temporary file that a killed process left; what is no regular file stays."""
+    found = os.stat(name, dir_fd=directory_fd, follow_symlinks=False)
+    if stat.S_ISREG(found.st_mode):
+        os.unlink(name, dir_fd=directory_fd)
+
+
+def sweep(path: str) -> None:
+    """Remove the temporary files that a killed process left in a directory.
+
+    Only while nothing is copied. Those below it are not looked for. Raises OSError.
+    """
+    directory_fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for name in os.listdir(directory_fd):
+            transfer_id = name[-32:]
+            if _OWN_ID.fullmatch(transfer_id) and is_temporary(name, transfer_id):
+                remove_leftover(directory_fd, name)
+    finally:
+        os.close(directory_fd)
+
+
+def reserve_bytes(disk_bytes: int) -> int:
+    """Return what stays free of a file system of this size: 5 % of it, at most 256 MiB."""
+    return min(disk_bytes // RESERVE_PART, RESERVE_MOST_BYTES)
+
+
 class NewFile:
     """A file that comes into being beside its place and takes it when it is verified."""
 
-    def __init__(self, place: Place, transfer_id: str, facts: FileFacts) -> None:
-        """Create the temporary file and hold the space; `place` stays the caller's to close.
+    def __init__(
+        self, place: Place, transfer_id: str, facts: FileFacts, terms: Terms = TRUSTING
+    ) -> None:
+        """Create the temporary file and hold space for it; `place` stays the caller's to close.
 
         Raises TransferFailed: IS_A_DIRECTORY or NOT_A_FILE for what lies there, DISK_FULL,
         PERMISSION_DENIED …; then nothing was left behind.
@@ -49,6 +108,8 @@ class NewFile:
         self.facts = facts
         self.written_bytes = 0
         self._place = place
+        self._terms = terms
+        self._held_bytes = 0
         self._temporary = temporary_name(place.name, transfer_id)
         self._digest = hashlib.sha256()
         self._synced_bytes = self._flushed_bytes = 0
@@ -57,7 +118,7 @@ class NewFile:
             self._fd = os.open(self._temporary, flags, 0o600, dir_fd=place.directory_fd)
         self._open = True
         try:
-            self._hold_space()
+            self._hold_space(0)
         except BaseException:
             self.discard()
             raise
@@ -65,6 +126,7 @@ class NewFile:
     def write(self, data: bytes | bytearray) -> None:
         """Append; TransferFailed DISK_FULL, IO_ERROR …"""
         with explained(self._place.shown), memoryview(data) as rest:
+            self._hold_space(len(rest))
             done = 0
             while done < len(rest):
                 done += os.write(self._fd, rest[done:])
@@ -114,20 +176,37 @@ class NewFile:
         self._open = False
         os.close(self._fd)
 
-    def _hold_space(self) -> None:
+    def _hold_space(self, coming_bytes: int) -> None:
+        """Hold space for what comes now, and ahead as far as the terms allow."""
         size_bytes = self.facts.size_bytes
-        if not size_bytes:
+        needed_bytes = self.written_bytes + coming_bytes
+        ahead_bytes = self._terms.ahead_bytes
+        if self._held_bytes and needed_bytes <= self._held_bytes:
+            return
+        goal_bytes = size_bytes
+        if ahead_bytes is not None:
+            goal_bytes = min(size_bytes, needed_bytes + ahead_bytes)
+        fresh_bytes = goal_bytes - self._held_bytes
+        if fresh_bytes <= 0:
             return
         with explained(self._place.shown):
-            space = os.fstatvfs(self._fd)
-            blocks = space.f_bavail if os.geteuid() else space.f_bfree
-            if blocks * space.f_frsize < size_bytes:
-                raise OSError(errno.ENOSPC, f"{size_bytes} bytes don't fit on the disk")
+            self._must_fit(size_bytes - self._held_bytes)
             try:
-                os.posix_fallocate(self._fd, 0, size_bytes)
+                os.posix_fallocate(self._fd, self._held_bytes, fresh_bytes)
             except OSError as error:
                 if error.errno not in {errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS}:
                     raise
+        self._held_bytes = goal_bytes
+
+    def _must_fit(self, more_bytes: int) -> None:
+        space = os.fstatvfs(self._fd)
+        blocks = space.f_bavail if os.geteuid() else space.f_bfree
+        kept_bytes = 0
+        if self._terms.keep_reserve:
+            kept_bytes = reserve_bytes(space.f_blocks * space.f_frsize)
+        if blocks * space.f_frsize < more_bytes + kept_bytes:
+            kept = f", of which {kept_bytes} stay free" if kept_bytes else ""
+            raise OSError(errno.ENOSPC, f"{more_bytes} more bytes don't fit on the disk{kept}")
 
     def _write_out(self) -> None:
         if self.written_bytes - self._synced_bytes >= SYNC_BYTES:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -57,6 +58,21 @@ def place_at(path: str, *, home: str) -> Place:
         if path.endswith("/") or not name:
             raise TransferFailed(Reason.IS_A_DIRECTORY, f"{path!r} names a directory")
         return Place(directory_fd=os.open(directory, DIRECTORY_FLAGS), name=name, shown=path)
+
+
+def open_below(root: str, names: Sequence[str]) -> int:
+    """Open a directory one name at a time, following no link below `root`.
+
+    Returns a descriptor for `dir_fd` only. Raises OSError; NotADirectoryError for a link.
+    """
+    here_fd = os.open(root, DIRECTORY_FLAGS)
+    for name in names:
+        try:
+            below_fd = os.open(name, DIRECTORY_FLAGS | os.O_NOFOLLOW, dir_fd=here_fd)
+        finally:
+            os.close(here_fd)
+        here_fd = below_fd
+    return here_fd
 
 
 def must_be_file(found: os.stat_result, shown: str) -> None:
