@@ -16,7 +16,7 @@ from vmcontroller.host.hypervisor.base import (
     Vm,
     VmSpec,
 )
-from vmcontroller.host.hypervisor.images import inspect
+from vmcontroller.host.hypervisor.images import inspect, inspect_used
 from vmcontroller.host.requests import CreateOptions
 
 InThread = Callable[..., Awaitable[Any]]
@@ -81,14 +81,32 @@ def _look_at(image: str, format_asked: str, others: list[Vm]) -> DiskImage:
         raise NoSuchImage(image, "must be an absolute path on the host")
     disk = inspect(os.path.realpath(image), format_asked)
     for vm in others:
-        for used in vm.disks:
-            if os.path.realpath(used) == disk.path or _same_file(used, disk.path):
-                raise ImageInUse(image, f"the VM {vm.name!r}")
+        for theirs in map(inspect_used, vm.disks):
+            _check_apart(image, disk, vm, theirs)
     return disk
 
 
-def _same_file(one: str, other: str) -> bool:
+def _check_apart(image: str, disk: DiskImage, vm: Vm, theirs: DiskImage) -> None:
+    """Raise ImageInUse when one of the two would write to what the other reads or writes.
+
+    Files that both only read from, such as the backing file of two overlays, may be shared.
+    """
+    shared = _same(disk.written, theirs.files) or _same(disk.files, theirs.written)
+    if shared:
+        way = "" if shared == disk.path else f", by way of {shared!r}"
+        raise ImageInUse(image, f"the VM {vm.name!r}{way}")
+
+
+def _same(ours: Iterable[str], theirs: Iterable[str]) -> str:
+    """Return the first of our files that is among theirs, by any of its names; '' if none is."""
+    taken = {identity for path in theirs for identity in _identities(path)}
+    return next((path for path in ours if not taken.isdisjoint(_identities(path))), "")
+
+
+def _identities(path: str) -> list[object]:
+    """Return what tells a file from others: its path, and what its hard links have in common."""
     try:
-        return os.path.samefile(one, other)
-    except OSError:
-        return False
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return [path]
+    return [path, (status.st_dev, status.st_ino)]

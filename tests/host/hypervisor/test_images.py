@@ -11,12 +11,14 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from vmcontroller.common.errors import BadArgument, BadImage, NoSuchImage, VMControllerError
+from vmcontroller.host.hypervisor.base import VmDisk
 from vmcontroller.host.hypervisor.images import (
     FORMATS,
     backing_of,
     extents_of,
     identify,
     inspect,
+    inspect_used,
     read_head,
 )
 
@@ -133,8 +135,9 @@ class NamedFilesTests(SynchronousTestCase):
             assert backing is not None
             self.assertEqual((backing.path, backing.format), ("/i/base.img", "raw"))
         self.assertIsNone(backing_of(qcow2(), "/i/top"))
-        head = qcow2(backing="/etc/shadow")
-        self.assertIn("format", self.assertRaises(BadImage, backing_of, head, "/i/top").problem)
+        unstated = backing_of(qcow2(backing="/etc/shadow"), "/i/top")
+        assert unstated is not None
+        self.assertEqual((unstated.path, unstated.format), ("/etc/shadow", ""))
 
     def test_backing_elsewhere(self) -> None:
         """A backing file on the network or in QEMU's own syntax is no file."""
@@ -192,6 +195,37 @@ class InspectTests(SynchronousTestCase):
         self.assertEqual(inspect(top).format, "qcow2")
         os.unlink(os.path.join(self.directory, "base.img"))
         self.assertIn("base.img", self.assertRaises(BadImage, inspect, top).problem)
+
+    def test_all_its_files_are_named(self) -> None:
+        """What an image is made of is told by real paths, apart by what is written to."""
+        piece = os.path.realpath(self.file("d-flat.vmdk", b"\x00" * 512))
+        base = os.path.realpath(self.file("d.vmdk", vmdk("d-flat.vmdk")))
+        os.symlink(base, os.path.join(self.directory, "link"))
+        middle = self.file("middle", qcow2(backing="link", backing_format="vmdk"))
+        top = self.file("top", qcow2(backing="middle", backing_format="qcow2"))
+        image = inspect(top)
+        self.assertEqual(image.written, (top,))
+        self.assertEqual(image.files, (top, os.path.realpath(middle), base, piece))
+        self.assertEqual(inspect(base).written, (base, piece))
+        self.assertEqual(inspect(base).files, (base, piece))
+
+    def test_disks_in_use(self) -> None:
+        """Of a machine's disk all is told that can be found out, and a fault is none."""
+        for name, backing_format in (("gone", "raw"), ("guessed", ""), ("/dev/null", "raw")):
+            top = self.file("top.img", qcow2(backing=name, backing_format=backing_format))
+            below = os.path.realpath(os.path.join(self.directory, name))
+            used = inspect_used(VmDisk(path=top, format="qcow2"))
+            self.assertEqual(used.files, (top, below))
+            raw = inspect_used(VmDisk(path=top, format="raw"))
+            self.assertEqual(raw.files, (top,))
+        for path, text in (("/no/such", "qcow2"), ("/dev/null", "raw"), (top, "vhdx"), (top, "")):
+            self.assertEqual(inspect_used(VmDisk(path=path, format=text)).files, (path,))
+
+    def test_backing_of_unstated_format(self) -> None:
+        """QEMU is never left to guess a backing file's format."""
+        self.file("base.img", MBR)
+        top = self.file("top", qcow2(backing="base.img"))
+        self.assertIn("state the format", self.assertRaises(BadImage, inspect, top).problem)
 
     def test_chain_into_no_image(self) -> None:
         """A text file of the host is not read by way of an image."""

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from vmcontroller.host.hypervisor.base import DirectBoot, DiskImage
+from vmcontroller.host.hypervisor.base import DirectBoot, DiskImage, VmDisk
 from vmcontroller.host.hypervisor.libvirt.domain_xml import (
+    NAMESPACE,
     DomainPlan,
     build,
     parse,
@@ -42,7 +43,8 @@ FOREIGN = """<domain type='kvm' xmlns:qemu='http://libvirt.org/schemas/domain/qe
     <entry>vmcontroller.broker=10.0.0.1:1</entry></oemStrings></sysinfo>
   <devices>
     <disk type='file' device='disk'><source file='/images/a b.img'/></disk>
-    <disk type='block' device='disk'><source dev='/dev/vg/lv'/></disk>
+    <disk type='block' device='disk'><driver name='qemu' type='raw'/><source dev='/dev/vg/lv'/>
+    </disk>
     <disk type='file' device='cdrom'><source file='/images/tools.iso'/></disk>
     <disk type='file' device='cdrom'/>
     <interface type='bridge'><mac address='52:54:00:00:00:01'/><source bridge='br0'/></interface>
@@ -53,6 +55,11 @@ FOREIGN = """<domain type='kvm' xmlns:qemu='http://libvirt.org/schemas/domain/qe
 </domain>"""
 
 
+def strings(text: str) -> list[str | None]:
+    """The SMBIOS strings of a definition."""
+    return [entry.text for entry in ET.fromstring(text).iterfind("sysinfo/oemStrings/entry")]
+
+
 class BuildTests(SynchronousTestCase):
     @given(name=xml_text, path=xml_text, cmdline=xml_text)
     def test_what_is_built_is_read_back(self, name: str, path: str, cmdline: str) -> None:
@@ -61,13 +68,24 @@ class BuildTests(SynchronousTestCase):
         plan = dataclasses.replace(
             PLAN, name=name, disk=DiskImage(path=path, format="raw"), boot=boot
         )
-        view = parse(build(plan))
-        self.assertEqual((view.name, view.uuid, view.domain_type), (name, plan.uuid, "qemu"))
-        self.assertEqual(view.disks, (path,))
-        self.assertEqual(view.boot, boot)
-        self.assertEqual((view.memory_kib, view.vcpus), (512 * 1024, 2))
+        text = build(plan)
+        view = parse(text)
+        self.assertEqual((view.name, view.uuid), (name, plan.uuid))
+        self.assertEqual(view.disks, (VmDisk(path=path, format="raw"),))
         self.assertEqual((view.macs, view.networks), (("52:54:00:AB:CD:EF",), ("default",)))
-        self.assertTrue(view.made_here)
+        root = ET.fromstring(text)
+        for tag in ("kernel", "initrd"):
+            self.assertEqual(root.findtext(f"os/{tag}"), path)
+        self.assertEqual(root.findtext("os/cmdline"), cmdline)
+
+    def test_size_and_mark(self) -> None:
+        """A machine gets the memory and processors asked for, and is marked as made here."""
+        root = ET.fromstring(build(PLAN))
+        memory = root.find("memory")
+        assert memory is not None
+        self.assertEqual((memory.text, memory.get("unit")), (str(512 * 1024), "KiB"))
+        self.assertEqual((root.findtext("vcpu"), root.get("type")), ("2", "qemu"))
+        self.assertIsNotNone(root.find(f"metadata/{{{NAMESPACE}}}made-here"))
 
     def test_disk_states_its_format(self) -> None:
         """QEMU is never left to guess a format from content that a guest can write."""
@@ -108,21 +126,20 @@ class BuildTests(SynchronousTestCase):
 
 class ParseTests(SynchronousTestCase):
     def test_machines_of_others(self) -> None:
-        """Others' machines are read too: every NIC, the disks that are disks, units."""
+        """Others' machines are read too: every NIC, the disks that are disks."""
         view = parse(FOREIGN)
         self.assertEqual(view.uuid, "5d3a7e1c-0000-4000-8000-000000000002")
-        self.assertEqual(view.memory_kib, 2 * 1024**2)
-        self.assertEqual(view.disks, ("/images/a b.img", "/dev/vg/lv"))
+        self.assertEqual(
+            view.disks,
+            (VmDisk(path="/images/a b.img"), VmDisk(path="/dev/vg/lv", format="raw")),
+        )
         self.assertEqual(view.networks, ("n1",))
         self.assertEqual(len(view.macs), 3)
-        self.assertEqual(view.broker, "10.0.0.1:1")
-        self.assertFalse(view.made_here)
-        self.assertIsNone(view.boot)
 
     def test_almost_nothing(self) -> None:
         """A definition without the usual parts is no reason to fail a listing."""
         view = parse("<domain><name>x</name></domain>")
-        self.assertEqual((view.uuid, view.memory_kib, view.disks, view.macs), ("", 0, (), ()))
+        self.assertEqual((view.uuid, view.disks, view.macs), ("", (), ()))
 
 
 class BrokerStringTests(SynchronousTestCase):
@@ -130,7 +147,7 @@ class BrokerStringTests(SynchronousTestCase):
         """A second start with the same broker changes nothing."""
         text = with_broker(build(PLAN), "192.168.122.1:61613")
         assert text is not None
-        self.assertEqual(parse(text).broker, "192.168.122.1:61613")
+        self.assertEqual(strings(text), ["vmcontroller.broker=192.168.122.1:61613"])
         self.assertIsNotNone(ET.fromstring(text).find("os/smbios[@mode='sysinfo']"))
         self.assertIsNone(with_broker(text, "192.168.122.1:61613"))
 
@@ -139,8 +156,7 @@ class BrokerStringTests(SynchronousTestCase):
         text = with_broker(FOREIGN, "[fd00::1]:2")
         assert text is not None
         root = ET.fromstring(text)
-        entries = [entry.text for entry in root.iterfind("sysinfo/oemStrings/entry")]
-        self.assertEqual(entries, ["theirs=1", "vmcontroller.broker=[fd00::1]:2"])
+        self.assertEqual(strings(text), ["theirs=1", "vmcontroller.broker=[fd00::1]:2"])
         self.assertEqual(root.findtext("sysinfo[@type='fwcfg']/entry"), "y")
         self.assertIn("qemu:commandline", text)
 
@@ -150,7 +166,6 @@ class BrokerStringTests(SynchronousTestCase):
         assert text is not None
         bare = with_broker(text, "")
         assert bare is not None
-        self.assertEqual(parse(bare).broker, "")
         self.assertIsNone(ET.fromstring(bare).find("sysinfo/oemStrings"))
         self.assertIsNone(with_broker(bare, ""))
 
@@ -165,4 +180,4 @@ class BrokerStringTests(SynchronousTestCase):
         """A definition without <os> gets one."""
         text = with_broker("<domain><name>x</name></domain>", "10.0.0.1:1")
         assert text is not None
-        self.assertEqual(parse(text).broker, "10.0.0.1:1")
+        self.assertEqual(strings(text), ["vmcontroller.broker=10.0.0.1:1"])

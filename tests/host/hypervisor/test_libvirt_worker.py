@@ -2,34 +2,16 @@
 
 from __future__ import annotations
 
-import queue
 import threading
-from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import CancelledError
-from twisted.internet.task import Clock
+from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.contract.thread_clock import PATIENCE_S, ThreadClock
 from vmcontroller.common.errors import DeadlinePassed, HypervisorUnreachable
 from vmcontroller.host.hypervisor.libvirt.worker import Worker
-
-PATIENCE_S = 60
-
-
-class ThreadClock(Clock):
-    """A clock whose calls from threads wait until the test takes them."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._calls: queue.SimpleQueue[Callable[[], Any]] = queue.SimpleQueue()
-
-    def callFromThread(self, call: Callable[..., Any], *args: object, **kw: object) -> None:
-        self._calls.put(lambda: call(*args, **kw))
-
-    def take(self) -> None:
-        """Wait for one call and make it."""
-        self._calls.get(timeout=PATIENCE_S)()
 
 
 class Stuck:
@@ -52,7 +34,7 @@ class Stuck:
 class WorkerTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = ThreadClock()
-        self.worker = Worker(reactor=self.clock, name="w", deadline_s=30, stall_s=5)
+        self.worker = Worker(reactor=self.clock, name=self.id(), deadline_s=30, stall_s=5)
         self.addCleanup(self.worker.stop)
 
     def stuck(self, result: object = "late", **options: Any) -> tuple[Stuck, Any]:
@@ -119,15 +101,30 @@ class WorkerTests(SynchronousTestCase):
         """A call that holds up others for five seconds is worked around, and told of."""
         job, done = self.stuck()
         other = self.worker.run("other", lambda: "served")
-        self.assertEqual(self.worker.stalled_calls, ())
-        self.clock.advance(5)
+        with capturedLogs() as logged:
+            self.clock.advance(4)
+            self.assertEqual(logged, [])
+            self.clock.advance(1)
+        self.assertEqual([event["calls"] for event in logged], [["stuck"]])
         self.clock.take()
         self.assertEqual(self.successResultOf(other), "served")
-        self.assertEqual(self.worker.stalled_calls, ("stuck",))
+        threads = self.threads()
+        self.assertEqual(len(threads), 2)
         job.release()
         self.clock.take()
         self.assertEqual(self.successResultOf(done), "late")
-        self.assertEqual(self.worker.stalled_calls, ())
+        self.one_ends(threads)
+
+    def threads(self) -> list[threading.Thread]:
+        return [one for one in threading.enumerate() if one.name.startswith(f"{self.id()}-")]
+
+    def one_ends(self, threads: list[threading.Thread]) -> None:
+        """Calls go one by one again: wait until a thread has ended, whichever."""
+        for _ in range(100 * PATIENCE_S):
+            threads[0].join(0.01)
+            if len(self.threads()) == 1:
+                return
+        self.fail("a spare thread stays")
 
     def test_cancelled(self) -> None:
         """A caller that goes away leaves no timer and gets no result."""

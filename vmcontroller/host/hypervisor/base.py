@@ -49,10 +49,25 @@ class Capability(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiskImage:
-    """A disk file that was looked at: `format` is one of qcow2, raw, vmdk."""
+    """A disk file that was looked at, and the other files it is made of, by their real paths."""
 
     path: str
     format: str
+    """`qcow2`, `raw` or `vmdk`."""
+    extents: tuple[str, ...] = ()
+    """Of a VMDK in pieces: where its data is written."""
+    backing: tuple[str, ...] = ()
+    """What it is based on and only reads from, the nearest first."""
+
+    @property
+    def written(self) -> tuple[str, ...]:
+        """The files that a machine with this disk writes to."""
+        return (self.path, *self.extents)
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """All files that a machine with this disk opens."""
+        return (*self.written, *self.backing)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +96,16 @@ class VmSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class VmDisk:
+    """A disk of a machine, as its definition has it; nobody looked at the file."""
+
+    path: str
+    """The real path, where the hypervisor is on this host."""
+    format: str = ""
+    """In the hypervisor's words; empty where it says none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Vm:
     """One virtual machine as the hypervisor has it now."""
 
@@ -90,8 +115,7 @@ class Vm:
     state: VmState
     macs: tuple[str, ...] = ()
     """Upper case with colons; the first is the guest's id."""
-    disks: tuple[str, ...] = ()
-    """Real paths of its disk files."""
+    disks: tuple[VmDisk, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

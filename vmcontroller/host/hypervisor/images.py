@@ -1,19 +1,21 @@
 """What kind of disk image is this file? Looked at closely, because its content may come from a
 guest: an image that names other files of the host would hand them to the next guest.
 
-`identify` and what it uses are pure; `read_head` and `inspect` read, and block while they do.
+`identify` and what it uses are pure; `read_head`, `inspect` and `inspect_used` read, and block
+while they do.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import stat
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from vmcontroller.common.errors import BadArgument, BadImage, NoSuchImage
-from vmcontroller.host.hypervisor.base import DiskImage
+from vmcontroller.host.hypervisor.base import DiskImage, VmDisk
 
 FORMATS = ("qcow2", "raw", "vmdk")
 HEAD_BYTES = 64 * 1024
@@ -46,7 +48,7 @@ _VMDK_PARENT = re.compile(rb'^\s*parentFileNameHint\s*=\s*"([^"\n]*)"', re.MULTI
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backing:
-    """A file that an image reads from; `format` is as the image states it."""
+    """A file that an image reads from; `format` is as the image states it, '' if it doesn't."""
 
     path: str
     format: str
@@ -120,8 +122,7 @@ def _number(head: bytes, offset: int, length: int) -> int:
 def backing_of(head: bytes, path: str) -> Backing | None:
     """Return the file that a qcow2 image is based on; a relative name counts from its directory.
 
-    Raises BadImage when it names none of this host's files, or doesn't state the format: QEMU
-    would guess it from content that a guest can write.
+    Raises BadImage when it names none of this host's files.
     """
     offset, length = struct.unpack_from(">QI", head, 8)
     if not offset:
@@ -131,14 +132,9 @@ def backing_of(head: bytes, path: str) -> Backing | None:
         raise BadImage(path, "the name of its backing file is cut off")
     if "\x00" in name or re.match(r"[A-Za-z][\w+.-]*:", name):
         raise BadImage(path, f"its backing file {name!r} is not a path")
-    stated = _extension(head, _BACKING_FORMAT)
-    if stated not in FORMATS:
-        raise BadImage(
-            path,
-            f"does not state the format of its backing file {name!r} as one of "
-            f"{', '.join(FORMATS)}; qemu-img rebase -u -F FORMAT -b FILE does",
-        )
-    return Backing(path=os.path.join(os.path.dirname(path), name), format=stated)
+    return Backing(
+        path=os.path.join(os.path.dirname(path), name), format=_extension(head, _BACKING_FORMAT)
+    )
 
 
 def _extension(head: bytes, wanted: int) -> str:
@@ -219,30 +215,66 @@ def _is_socket(path: str) -> bool:
 def inspect(path: str, format_asked: str = "") -> DiskImage:
     """Look at an image, and at every file it is made of; return what it is.
 
-    Raises as `read_head`, `identify`, `backing_of` and `extents_of`; a fault in a file that an
-    image is based on is told as BadImage of that image.
+    Raises as `read_head`, `identify`, `backing_of` and `extents_of`, and BadImage for a backing
+    file whose format isn't stated: QEMU would guess it from content that a guest can write. A
+    fault in a file that an image is based on is told as BadImage of that image.
     """
+    extents: list[str] = []
+    backing: list[str] = []
+    image = _follow(path, format_asked, extents, backing)
+    return replace(image, extents=tuple(extents), backing=tuple(backing))
+
+
+def inspect_used(disk: VmDisk) -> DiskImage:
+    """Return what can be found out of a machine's disk, down to where it can't be read.
+
+    Raises nothing: at worst the disk is its own path alone. A raw disk is that, too, whatever
+    its guest wrote into it.
+    """
+    extents: list[str] = []
+    backing: list[str] = []
+    with contextlib.suppress(BadArgument, BadImage, NoSuchImage):
+        _follow(disk.path, disk.format, extents, backing)
+    return DiskImage(
+        path=disk.path, format=disk.format, extents=tuple(extents), backing=tuple(backing)
+    )
+
+
+def _follow(path: str, format_asked: str, extents: list[str], backing: list[str]) -> DiskImage:
+    """Add the real path of each file found to its list, before that file is looked at."""
     head, size = read_head(path)
     image = identify(head, size, path, format_asked)
-    _follow(image, head, depth=1)
+    _follow_extents(image, head, extents)
+    _follow_backing(image, head, backing, depth=1)
     return image
 
 
-def _follow(image: DiskImage, head: bytes, *, depth: int) -> None:
-    if image.format == "vmdk":
-        for extent in extents_of(head, image.path):
-            _look(image, extent)
-    if image.format != "qcow2":
+def _follow_extents(image: DiskImage, head: bytes, found: list[str]) -> None:
+    if image.format != "vmdk":
         return
-    backing = backing_of(head, image.path)
+    for extent in extents_of(head, image.path):
+        found.append(os.path.realpath(extent))
+        _look(image, extent)
+
+
+def _follow_backing(image: DiskImage, head: bytes, found: list[str], *, depth: int) -> None:
+    backing = backing_of(head, image.path) if image.format == "qcow2" else None
     if backing is None:
         return
+    found.append(os.path.realpath(backing.path))
+    if backing.format not in FORMATS:
+        raise BadImage(
+            image.path,
+            f"does not state the format of its backing file {backing.path!r} as one of "
+            f"{', '.join(FORMATS)}; qemu-img rebase -u -F FORMAT -b FILE does",
+        )
     if depth == MAX_CHAIN:
         raise BadImage(image.path, f"stands on more than {MAX_CHAIN} files, or on itself")
     below, size = _look(image, backing.path)
     try:
         base = identify(below, size, backing.path, backing.format)
-        _follow(base, below, depth=depth + 1)
+        _follow_extents(base, below, found)
+        _follow_backing(base, below, found, depth=depth + 1)
     except BadImage as error:
         raise BadImage(image.path, f"its backing file: {error}") from error
 

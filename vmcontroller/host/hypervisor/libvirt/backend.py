@@ -112,7 +112,10 @@ class LibvirtHypervisor:
         return (await self._listing()).vms
 
     async def create(self, spec: VmSpec) -> Vm:
-        """See the interface. Raises Unsupported where KVM is asked for and can't be had."""
+        """See the interface. Raises Unsupported where KVM is asked for and can't be had.
+
+        A machine that libvirt defines after the deadline passed is undefined again.
+        """
         if spec.boot is not None and Capability.DIRECT_BOOT not in self.capabilities:
             raise Unsupported(BACKEND, f"a direct boot at {self._uri}")
         link = self._up()
@@ -132,6 +135,9 @@ class LibvirtHypervisor:
             "define a machine",
             lambda connection: calls.define(connection, planned, is_local=is_local),
             vm=spec.name,
+            discard=lambda connection, vm: calls.operate(
+                connection, vm.uuid, calls.remove(self._driver)
+            ),
         )
 
     async def remove(self, uuid: str) -> None:
@@ -165,11 +171,6 @@ class LibvirtHypervisor:
     async def resume(self, uuid: str) -> None:
         """See the interface. Wakes a machine that suspended itself, too."""
         await self._operate(uuid, calls.RESUME)
-
-    @property
-    def stalled_calls(self) -> tuple[str, ...]:
-        """Calls that libvirt has held up the others with, now; empty when all is well."""
-        return () if self._worker is None else self._worker.stalled_calls
 
     async def _operate(self, uuid: str, operation: calls.Operation) -> None:
         await self._up().call(

@@ -10,7 +10,7 @@ import os
 import secrets
 import uuid as uuids
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import libvirt
@@ -77,8 +77,10 @@ def _uuids(connection: Any, flags: int) -> frozenset[str]:
 
 
 def _vm(view: domain_xml.DomainView, state: VmState, *, is_local: bool) -> Vm:
-    disks = map(os.path.realpath, view.disks) if is_local else view.disks
-    return Vm(uuid=view.uuid, name=view.name, state=state, macs=view.macs, disks=tuple(disks))
+    disks = view.disks
+    if is_local:
+        disks = tuple(replace(disk, path=os.path.realpath(disk.path)) for disk in disks)
+    return Vm(uuid=view.uuid, name=view.name, state=state, macs=view.macs, disks=disks)
 
 
 def unused_mac(connection: Any) -> str:
@@ -95,17 +97,21 @@ def unused_mac(connection: Any) -> str:
 
 
 def define(connection: Any, plan: domain_xml.DomainPlan, *, is_local: bool) -> Vm:
-    """Define a machine; raises VMExists. libvirt itself does it wholly or not at all."""
+    """Define a machine; raises VMExists. libvirt itself does it wholly or not at all.
+
+    Nothing is asked of libvirt afterwards: a call that failed would leave the machine behind.
+    """
     if _has_name(connection, plan.name):
         raise VMExists(plan.name)
+    text = domain_xml.build(plan)
     try:
-        domain = connection.defineXML(domain_xml.build(plan))
+        connection.defineXML(text)
     except libvirt.libvirtError as error:
         # Somebody else may have been quicker; the codes don't tell.
         if _has_name(connection, plan.name):
             raise VMExists(plan.name) from error
         raise
-    return _vm(domain_xml.parse(domain.XMLDesc(0)), VmState.POWERED_OFF, is_local=is_local)
+    return _vm(domain_xml.parse(text), VmState.POWERED_OFF, is_local=is_local)
 
 
 def _has_name(connection: Any, name: str) -> bool:

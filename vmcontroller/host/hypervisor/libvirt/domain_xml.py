@@ -5,7 +5,7 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass
 
-from vmcontroller.host.hypervisor.base import DirectBoot, DiskImage
+from vmcontroller.host.hypervisor.base import DirectBoot, DiskImage, VmDisk
 
 NAMESPACE = "urn:vmcontroller:domain:1"
 """Of the metadata element that marks a machine as made here."""
@@ -46,17 +46,10 @@ class DomainView:
 
     name: str
     uuid: str
-    domain_type: str
-    memory_kib: int
-    vcpus: int
     macs: tuple[str, ...]
-    disks: tuple[str, ...]
+    disks: tuple[VmDisk, ...]
     networks: tuple[str, ...]
     """libvirt networks of its NICs, in their order, each once."""
-    boot: DirectBoot | None
-    broker: str
-    """HOST:PORT as its SMBIOS strings say; empty if they don't."""
-    made_here: bool
 
 
 def _add(parent: ET.Element, tag: str, text: str = "", **attributes: str) -> ET.Element:
@@ -139,9 +132,9 @@ def parse(text: str) -> DomainView:
     """Read a definition as libvirt wrote it."""
     domain = ET.fromstring(text)  # noqa: S314 - libvirt's own, on a trusted connection
     disks = [
-        source.get("file") or source.get("dev") or ""
+        _disk(disk)
         for disk in domain.iterfind("devices/disk")
-        if disk.get("device", "disk") == "disk" and (source := disk.find("source")) is not None
+        if disk.get("device", "disk") == "disk"
     ]
     networks = [
         source.get("network", "")
@@ -150,37 +143,18 @@ def parse(text: str) -> DomainView:
     return DomainView(
         name=domain.findtext("name", ""),
         uuid=domain.findtext("uuid", "").lower(),
-        domain_type=domain.get("type", ""),
-        memory_kib=_memory_kib(domain.find("memory")),
-        vcpus=int(domain.findtext("vcpu", "1")),
         macs=tuple(
             mac.get("address", "").upper() for mac in domain.iterfind("devices/interface/mac")
         ),
-        disks=tuple(disk for disk in disks if disk),
+        disks=tuple(disk for disk in disks if disk.path),
         networks=tuple(dict.fromkeys(network for network in networks if network)),
-        boot=_boot(domain.find("os")),
-        broker=_broker(domain),
-        made_here=domain.find(f"metadata/{{{NAMESPACE}}}made-here") is not None,
     )
 
 
-def _memory_kib(memory: ET.Element | None) -> int:
-    """Read a <memory> in libvirt's output, which is always in KiB; other units are by hand."""
-    if memory is None:
-        return 0
-    factor_by_unit = {"b": 1 / 1024, "bytes": 1 / 1024, "M": 1024, "MiB": 1024, "GiB": 1024**2}
-    return int(int(memory.text or "0") * factor_by_unit.get(memory.get("unit", "KiB"), 1))
-
-
-def _boot(os_element: ET.Element | None) -> DirectBoot | None:
-    kernel = "" if os_element is None else os_element.findtext("kernel", "")
-    if os_element is None or not kernel:
-        return None
-    return DirectBoot(
-        kernel=kernel,
-        initrd=os_element.findtext("initrd", ""),
-        cmdline=os_element.findtext("cmdline", ""),
-    )
+def _disk(disk: ET.Element) -> VmDisk:
+    source, driver = disk.find("source"), disk.find("driver")
+    path = "" if source is None else source.get("file") or source.get("dev") or ""
+    return VmDisk(path=path, format="" if driver is None else driver.get("type", ""))
 
 
 def _broker_entries(strings: ET.Element) -> list[ET.Element]:

@@ -75,17 +75,30 @@ class Link:
         except VMControllerError as error:
             self._log.warn("closing {uri}: {error}", uri=self._uri, error=str(error))
 
-    async def call(self, what: str, job: Callable[[Any], T], *, vm: str = "") -> T:
+    async def call(
+        self,
+        what: str,
+        job: Callable[[Any], T],
+        *,
+        vm: str = "",
+        discard: Callable[[Any, T], None] | None = None,
+    ) -> T:
         """Run `job(connection)` in libvirt's thread.
 
         Raises HypervisorUnreachable without a connection, DeadlinePassed, and what `job`
         raises: our errors as they are, libvirt's translated (`vm` names what was asked for).
+        A result that comes when nobody waits for it any more is given to
+        `discard(connection, result)` there, which may raise as `job` may: that is logged.
         """
         connection = self._connection
         if connection is None:
             raise HypervisorUnreachable(BACKEND, f"not connected to {self._uri}")
         try:
-            return await self._worker.run(what, lambda: _translated(job, connection, vm))
+            return await self._worker.run(
+                what,
+                lambda: _translated(job, connection, vm),
+                discard=None if discard is None else functools.partial(discard, connection),
+            )
         except HypervisorUnreachable as error:
             if isinstance(error.__cause__, libvirt.libvirtError):
                 self._lost(connection, str(error))

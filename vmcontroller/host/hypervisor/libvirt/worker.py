@@ -90,11 +90,6 @@ class Worker:
         self._threads = 0
         self._stopped = False
 
-    @property
-    def stalled_calls(self) -> tuple[str, ...]:
-        """What the threads are at now, when there is more than one of them."""
-        return tuple(self._running.values()) if self._threads > 1 else ()
-
     def run(
         self,
         what: str,
