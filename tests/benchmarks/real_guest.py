@@ -108,7 +108,7 @@ def plot(figures: dict[str, list[float]], path: Path) -> None:
     from matplotlib import pyplot as plt
 
     _, axes = plt.subplots(figsize=(9, 4))
-    axes.boxplot(list(figures.values()), vert=False, widths=0.6)
+    axes.boxplot(list(figures.values()), orientation="horizontal", widths=0.6)
     axes.set_yticks(range(1, len(figures) + 1), list(figures))
     axes.set_xscale("log")
     axes.set_xlabel("seconds")

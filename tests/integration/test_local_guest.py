@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import os
 import signal
-from pathlib import Path
 
 import psutil
 from twisted.trial.unittest import SynchronousTestCase
@@ -155,4 +154,3 @@ class LocalFaultTests(SynchronousTestCase):
         assert self.daemon.process is not None
         os.kill(self.daemon.process.pid, signal.SIGTERM)
         self.assertEqual(self.daemon.terminate(), 0)
-        self.assertTrue(Path(self.daemon.dir).exists())

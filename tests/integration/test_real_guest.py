@@ -302,11 +302,16 @@ class RealLifecycleTests(SynchronousTestCase):
     def test_sigstopped_guest_holds_nobody_else(self) -> None:
         """A QEMU that is stopped from outside delays its own callers only."""
         started(VM)
+        self.api.createVM("vmctest other", str(disk("other-vm.qcow2")))
+        self.addCleanup(self.api.removeVM, "vmctest other")
         process = qemu_of(VM)
         process.send_signal(signal.SIGSTOP)
         try:
             self.fault("GUEST_UNREACHABLE", "ping", VM, 1)
-            self.assertEqual(self.api.version(), self.api.version())
+            self.assertEqual(self.api.getState("vmctest other"), "PoweredOff")
+            self.api.start("vmctest other")
+            self.assertIn("vmctest other", self.api.listRunningVMs())
+            self.api.powerOff("vmctest other")
         finally:
             process.send_signal(signal.SIGCONT)
         self.api.ping(VM, DEADLINE_S)

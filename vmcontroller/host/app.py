@@ -20,6 +20,7 @@ from twisted.logger import Logger
 from vmcontroller.common.background import Repeated, in_background, pause
 from vmcontroller.common.config import HostConfig
 from vmcontroller.common.copying.course import threads_of
+from vmcontroller.common.copying.landing import sweep
 from vmcontroller.common.destinations import CONNECTIONS, RESPONSES
 from vmcontroller.common.errors import ConfigError, VMControllerError
 from vmcontroller.common.stomp.client import StompClient
@@ -157,6 +158,7 @@ class HostDaemon:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             for left in (self._state_dir / "commands").iterdir():
                 left.unlink()  # output that a daemon left that was killed
+            sweep(str(self._state_dir / "exchange"))  # and halves of copies
         except BlockingIOError:
             raise ConfigError(
                 "state_dir", str(self._state_dir), "is in use by another vmcontroller-host"

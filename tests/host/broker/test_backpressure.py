@@ -118,7 +118,7 @@ class SlowHostTests(VmBrokerCase):
 
     def test_many_senders(self):
         """Each adds at most one frame over the mark; all of them go on, in order of each."""
-        guests = [self.guest(n) for n in range(1, 21)]
+        guests = [self.guest(n, host=f"10.0.1.{n}") for n in range(1, 21)]
         pending = {guest: [b"%d" % n * 10_000 for n in range(9)] for guest in guests}
         got = []
         while any(pending.values()):

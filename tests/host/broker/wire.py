@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from twisted.internet.address import IPv4Address
+from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
@@ -145,14 +145,18 @@ class BrokerCase(SynchronousTestCase):
         self.factory = StompFactory(reactor=self.clock, rights=self.rights, limits=limits)
         self.ports = iter(range(1000, 9000))
 
-    def peer(self):
-        """Return a new connection without a session."""
-        port = next(self.ports)
-        return Peer(self.factory.buildProtocol(IPv4Address("TCP", "10.0.0.2", port)), port)
+    def accept(self, host="10.0.0.2"):
+        """Return the broker's end of a new connection from there, or None: closed at once."""
+        kind = IPv6Address if ":" in host else IPv4Address
+        return self.factory.buildProtocol(kind("TCP", host, next(self.ports)))
 
-    def session(self, version="1.2", **headers):
+    def peer(self, host="10.0.0.2"):
+        """Return a new connection without a session."""
+        return Peer(self.accept(host))
+
+    def session(self, version="1.2", host="10.0.0.2", **headers):
         """Return a new connection with a session."""
-        peer = self.peer()
+        peer = self.peer(host)
         peer.connect(version, **headers)
         return peer
 
@@ -168,6 +172,6 @@ class VmBrokerCase(BrokerCase):
         peer.connect()
         return peer
 
-    def guest(self, number=1):
+    def guest(self, number=1, host="10.0.0.2"):
         """Return the session of a guest."""
-        return self.session(login=f"52:54:00:00:00:{number:02x}")
+        return self.session(host=host, login=f"52:54:00:00:00:{number:02x}")

@@ -13,12 +13,17 @@ from typing_extensions import override
 
 from vmcontroller.common.model import GuestId
 from vmcontroller.common.stomp.frames import Frame
+from vmcontroller.host.broker.admission import Admission, counted_host
 from vmcontroller.host.broker.limits import BrokerLimits
 from vmcontroller.host.broker.peers import Peer
 from vmcontroller.host.broker.protocol import BrokerConnection
 from vmcontroller.host.broker.queues import Outgoing
 from vmcontroller.host.broker.rights import Principal, Rights, Role
 from vmcontroller.host.broker.router import Router
+from vmcontroller.host.broker.seldom import Seldom
+
+_FULL_INTERVAL_S = 60.0
+_LINES_OF_LOOPBACK = 100
 
 
 class StompFactory(ServerFactory):
@@ -38,6 +43,8 @@ class StompFactory(ServerFactory):
         self.clock = reactor
         self.limits = limits or BrokerLimits()
         self._rights = rights
+        self._admission = Admission(self.limits)
+        self._seldom = Seldom(reactor)
         self._router = Router(rights=rights, limits=self.limits)
         self._connections: set[BrokerConnection] = set()
         self._by_peer: dict[Peer, BrokerConnection] = {}
@@ -47,12 +54,23 @@ class StompFactory(ServerFactory):
         self._stopped: Deferred[None] | None = None
 
     @override
-    def buildProtocol(self, addr: IAddress | None) -> BrokerConnection:
-        return self.build(_written(addr), None)
+    def buildProtocol(self, addr: IAddress | None) -> BrokerConnection | None:
+        host = counted_host(addr.host) if isinstance(addr, IPv4Address | IPv6Address) else ""
+        if self._admission.is_full:
+            reason = f"the broker has its {self.limits.connections} connections"
+            self._turned_away(host, reason, kind="full", interval_s=_FULL_INTERVAL_S)
+            return None
+        if self._admission.is_crowded(host):
+            reason = "too many have come from there before"
+            self._turned_away(host, reason, kind=host, interval_s=self.limits.log_interval_s)
+            return None
+        return self._built(BrokerConnection(self, address=_written(addr), host=host))
 
-    def build(self, address: str, principal: Principal | None) -> BrokerConnection:
-        """Make the broker's end of a connection; a principal makes CONNECT need no login."""
-        connection = BrokerConnection(self, address=address, principal=principal)
+    def build(self, address: str, principal: Principal) -> BrokerConnection:
+        """Make the broker's end of a connection of the daemon's own; CONNECT needs no login."""
+        return self._built(BrokerConnection(self, address=address, principal=principal))
+
+    def _built(self, connection: BrokerConnection) -> BrokerConnection:
         connection.factory = self
         return connection
 
@@ -69,11 +87,27 @@ class StompFactory(ServerFactory):
     def opened(self, connection: BrokerConnection) -> str:
         """Note a new connection. Returns why it may not stay, or nothing."""
         self._connections.add(connection)
-        if self._stopped is not None:
-            return "the broker is stopping"
-        if connection.is_in_process or len(self._connections) <= self.limits.connections:
-            return ""
-        return f"the broker has its {self.limits.connections} connections already"
+        refusal = "" if connection.is_in_process else self._admission.enter(connection.host)
+        return refusal if self._stopped is None else "the broker is stopping"
+
+    def line_due(self, kind: str, connection: BrokerConnection) -> str | None:
+        """Say whether to log something that a peer can cause again and again; see Seldom.due."""
+        return self._seldom.due(
+            kind,
+            connection.host,
+            interval_s=self.limits.log_interval_s,
+            lines=1 if connection.host else _LINES_OF_LOOPBACK,
+        )
+
+    def _turned_away(self, host: str, reason: str, *, kind: str, interval_s: float) -> None:
+        more = self._seldom.due("turned away", kind, interval_s=interval_s)
+        if more is not None:
+            self._log.warn(
+                "a connection from {host} was closed at once: {reason}{more}",
+                host=host or "this machine",
+                reason=reason,
+                more=more,
+            )
 
     def authenticate(self, login: str, passcode: str, peer: str) -> Principal | None:
         """Ask the rights who it is."""
@@ -88,13 +122,16 @@ class StompFactory(ServerFactory):
         older = self._by_guest.get(guest)
         self._by_guest[guest] = connection
         if older is not None:
-            self._log.warn(
-                "guest {guest} has connected again from {address}; "
-                "its connection from {older} is closed",
-                guest=guest,
-                address=connection.address,
-                older=older.address,
-            )
+            more = self.line_due("again", connection)
+            if more is not None:
+                self._log.warn(
+                    "guest {guest} has connected again from {address}; "
+                    "its connection from {older} is closed{more}",
+                    guest=guest,
+                    address=connection.address,
+                    older=older.address,
+                    more=more,
+                )
             older.fail(f"another connection of {guest} has come from {connection.address}")
 
     def receive(self, peer: Peer, frame: Frame) -> bool:
@@ -142,6 +179,8 @@ class StompFactory(ServerFactory):
     def closed(self, connection: BrokerConnection) -> None:
         """Forget a connection."""
         self._connections.discard(connection)
+        if not connection.is_in_process:
+            self._admission.leave(connection.host)
         if self._stopped is not None and not self._connections and not self._stopped.called:
             self._stopped.callback(None)
 

@@ -6,14 +6,28 @@ from dataclasses import dataclass, field
 
 from vmcontroller.common.stomp.parser import Limits
 
+MOST_CONNECTIONS = 4096
+DESCRIPTORS_OF_OTHERS = 256
+"""Files, XML-RPC clients, libvirt, the pipes of processes: what the broker leaves to them."""
+
+
+def connections_within(descriptors: int) -> int:
+    """Return how many connections a process may have that may open `descriptors` in all."""
+    return max(1, min(MOST_CONNECTIONS, descriptors - DESCRIPTORS_OF_OTHERS))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BrokerLimits:
     """The defaults serve a host with a thousand guests."""
 
     frame: Limits = field(default_factory=Limits)
-    connections: int = 4096
-    """TCP connections, with or without a session; the daemon's own do not count."""
+    connections: int = MOST_CONNECTIONS
+    """TCP connections, with or without a session; the daemon's own do not count. More are closed at
+    once. `connections_within` says how many the process has descriptors for."""
+    connections_per_address: int = 8
+    """From one IP address: an agent has one, and few more while it reconnects. More are refused,
+    and closed at once when as many refused ones have not gone yet. Loopback is not counted: many
+    agents and tunnels come from there."""
     subscriptions: int = 100
     """Of one connection."""
     outbox_bytes: int = 8 << 20
@@ -32,5 +46,8 @@ class BrokerLimits:
     heart_beat_s: float = 1.0
     """The shortest interval of heart-beats promised to a peer and asked of it; in effect the
     peer's own wish decides."""
+    log_interval_s: float = 10.0
+    """Of what a peer can cause again and again, one address gets one line of a kind in this time
+    (loopback 100); the next line says how many were left out."""
     linger_s: float = 2.0
     """For the peer to read our last frame and close; then the connection is cut."""

@@ -35,6 +35,13 @@ class Exchange(Seam):
         """Note a new connection. Returns why it may not stay, or nothing."""
         ...
 
+    def line_due(self, kind: str, connection: BrokerConnection) -> str | None:
+        """Say whether to log something that a peer can cause again and again.
+
+        Returns None to leave it out, else what to add about those left out before.
+        """
+        ...
+
     def authenticate(self, login: str, passcode: str, peer: str) -> Principal | None:
         """Say who it is, or None to refuse."""
         ...
@@ -71,16 +78,24 @@ class BrokerConnection(Protocol):
     """The broker's end of one connection, from its first octet to its last.
 
     `principal` is given when the wiring itself says who is at the other end; then CONNECT needs no
-    login.
+    login. `host` is what connections from the same place have in common, see `counted_host`.
     """
 
     _log = Logger()
     transport: IStreamTransport
     outbox: Outbox
 
-    def __init__(self, exchange: Exchange, *, address: str, principal: Principal | None) -> None:
+    def __init__(
+        self,
+        exchange: Exchange,
+        *,
+        address: str,
+        host: str = "",
+        principal: Principal | None = None,
+    ) -> None:
         self.peer: Peer | None = None
         self.address = address
+        self.host = host
         self.is_in_process = principal is not None
         self._exchange = exchange
         self._clock = exchange.clock
@@ -118,12 +133,15 @@ class BrokerConnection(Protocol):
         self._cancel_deadline()
         self.outbox.discard()
         self._exchange.closed(self)
-        self._log.info(
-            "{address} ({who}) is gone: {reason}",
-            address=self.address,
-            who=self.peer.principal if self.peer else "no session",
-            reason=self._reason or reason.getErrorMessage(),
-        )
+        more = self._exchange.line_due("gone", self)
+        if more is not None:
+            self._log.info(
+                "{address} ({who}) is gone: {reason}{more}",
+                address=self.address,
+                who=self.peer.principal if self.peer else "no session",
+                reason=self._reason or reason.getErrorMessage(),
+                more=more,
+            )
 
     def write(self, head: bytes, tail: bytes = b"") -> None:
         """Write a frame in two parts, or let it wait; see BrokerLimits.outbox_bytes."""
@@ -211,12 +229,15 @@ class BrokerConnection(Protocol):
         )
         if self._beats.tick_s:
             _ = self._ticking.start(self._beats.tick_s, now=False)
-        self._log.info(
-            "{address} has connected as {principal}, STOMP {version}",
-            address=self.address,
-            principal=agreed.principal,
-            version=agreed.version,
-        )
+        more = self._exchange.line_due("came", self)
+        if more is not None:
+            self._log.info(
+                "{address} has connected as {principal}, STOMP {version}{more}",
+                address=self.address,
+                principal=agreed.principal,
+                version=agreed.version,
+                more=more,
+            )
         self.write(agreed.connected)
         self._exchange.joined(self, self.peer)
 
