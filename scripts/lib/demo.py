@@ -60,6 +60,7 @@ class Demo:
         self.step = "preparing"
         self.status = 0
         self.good = False
+        self.vm_may_exist = False
         self.place = Place(PLACES[arguments.hypervisor])
         self.daemon: subprocess.Popen[bytes] | None = None
         self.url = ""
@@ -72,6 +73,7 @@ class Demo:
         self.start_daemon()
         self.remove_vm_of_earlier()
         image = self.prepare_image()
+        self.vm_may_exist = True
         with self.doing(f"createVM {VM!r}"), self.signals.held():
             self.api.createVM(VM, image)
         with self.doing("start"), self.signals.held():
@@ -109,9 +111,10 @@ class Demo:
     def clear_away_earlier(self) -> None:
         """Stop the daemon of a demo that was killed, or kept."""
         self.place.take()
+        self.vm_may_exist = self.place.exchange.exists()
         if self.place.daemons():
             with self.doing("stopping the daemon of an earlier demo"):
-                self.place.stop_daemons()
+                self.place.stop_daemons(None)
 
     def start_daemon(self) -> None:
         """Start vmcontroller-host with a configuration of its own; wait until it answers."""
@@ -125,6 +128,7 @@ class Demo:
         )
         with self.doing(f"starting vmcontroller-host, log in {place.log}"):
             program = Path(sys.executable).with_name("vmcontroller-host")
+            self.url = f"http://127.0.0.1:{port}/RPC2"
             with place.log.open("wb") as log, self.signals.held():
                 self.daemon = subprocess.Popen(
                     [str(program), "-c", str(place.config)],
@@ -133,7 +137,6 @@ class Demo:
                     stderr=log,
                     start_new_session=True,
                 )
-            self.url = f"http://127.0.0.1:{port}/RPC2"
             self.api = xmlrpc.client.ServerProxy(self.url)
             self.await_daemon()
 
@@ -260,9 +263,7 @@ class Demo:
             return
         self.signals.ignore()
         problem = "" if self.good else self.remove_vm_quietly()
-        self.place.stop_daemons()
-        if self.daemon is not None:
-            self.daemon.wait()
+        self.place.stop_daemons(self.daemon)
         if problem:
             with contextlib.suppress(OSError):
                 print(f"  The VM {VM!r} may be left: {problem}. The next demo removes it.")
@@ -273,12 +274,14 @@ class Demo:
 
     def remove_vm_quietly(self) -> str:
         """Remove the VM in whatever state it is. Returns why it may still be there, or ''."""
-        if not (self.url or self.place.exchange.exists()):
-            return ""  # there has never been a daemon
+        if not self.vm_may_exist:
+            return ""
         problem = "the daemon does not run"
         socket.setdefaulttimeout(CLEAN_UP_S)
         deadline = time.monotonic() + CLEAN_UP_S
-        while self.url and self.place.daemons() and time.monotonic() < deadline:
+        while (
+            self.daemon is not None and self.daemon.poll() is None and time.monotonic() < deadline
+        ):
             # Not self.api: a call that was interrupted makes it useless.
             api: Any = xmlrpc.client.ServerProxy(self.url)
             try:

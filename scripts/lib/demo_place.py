@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import stat
+import subprocess
 import time
 from pathlib import Path
 
@@ -81,15 +82,24 @@ class Place:
                     found.append(int(entry.name))
         return found
 
-    def stop_daemons(self, grace_s: float = 15) -> None:
-        """End them, and return when they are gone; those that do not obey are killed."""
-        for number, wait_s in ((signal.SIGTERM, grace_s), (signal.SIGKILL, grace_s)):
-            for pid in self.daemons():
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, number)
-            deadline = time.monotonic() + wait_s
-            while self.daemons() and time.monotonic() < deadline:
+    def stop_daemons(self, child: subprocess.Popen[bytes] | None, grace_s: float = 15) -> None:
+        """End them, and return when they are gone; those that do not obey are killed.
+
+        `child` is one of them: for a moment after its start /proc does not show what it runs.
+        """
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            told: set[int] = set()
+            deadline = time.monotonic() + grace_s
+            while (running := self._running(child)) and time.monotonic() < deadline:
+                for pid in running - told:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, number)
+                told |= running
                 time.sleep(0.05)
+
+    def _running(self, child: subprocess.Popen[bytes] | None) -> set[int]:
+        ours = {child.pid} if child is not None and child.poll() is None else set()
+        return ours | set(self.daemons())
 
     def remove(self) -> None:
         """Remove the directory with all that is in it."""

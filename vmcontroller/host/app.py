@@ -24,11 +24,13 @@ from vmcontroller.common.copying.landing import sweep
 from vmcontroller.common.destinations import CONNECTIONS, RESPONSES
 from vmcontroller.common.errors import ConfigError, VMControllerError
 from vmcontroller.common.stomp.client import StompClient
+from vmcontroller.host.broker.limits import BrokerLimits, connections_within
 from vmcontroller.host.broker.rights import Principal, Role, VmRights
 from vmcontroller.host.broker.service import BrokerService
 from vmcontroller.host.broker_addresses import BrokerAddresses
 from vmcontroller.host.commands import Commands
 from vmcontroller.host.conversation import Conversation
+from vmcontroller.host.descriptors import raise_descriptor_limit
 from vmcontroller.host.directory import Directory
 from vmcontroller.host.hypervisor.base import Hypervisor
 from vmcontroller.host.hypervisor.registry import hypervisor_from
@@ -57,7 +59,11 @@ class HostDaemon:
         self.hypervisor: Hypervisor = hypervisor_from(
             config.hypervisor, reactor=reactor, state_dir=config.state_dir
         )
-        self.broker = BrokerService(reactor=reactor, rights=VmRights())
+        self.broker = BrokerService(
+            reactor=reactor,
+            rights=VmRights(),
+            limits=BrokerLimits(connections=connections_within(raise_descriptor_limit())),
+        )
         self._addresses = BrokerAddresses(
             config=config.broker, broker=self.broker, hypervisor=self.hypervisor
         )

@@ -15,7 +15,6 @@ from vmcontroller.common.config import load_host_config
 from vmcontroller.common.errors import ConfigError, VMControllerError
 from vmcontroller.common.logs import start_logging
 from vmcontroller.host.app import HostDaemon
-from vmcontroller.host.descriptors import raise_descriptor_limit
 
 STOP_DEADLINE_S = 10.0
 
@@ -50,7 +49,6 @@ def main(config_file: str, *, check: bool, debug: bool) -> None:
         click.echo(f"{config_file}: good")
         return
     start_logging(sys.stderr, debug=debug)
-    raise_descriptor_limit()
 
     from twisted.internet import reactor  # noqa: PLC0415 - installed once, and only here
 

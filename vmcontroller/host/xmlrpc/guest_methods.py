@@ -12,9 +12,11 @@ from vmcontroller.host.xmlrpc.method import Method, Parameter
 from vmcontroller.host.xmlrpc.parameters import CMD_ID, PAGE_MAX_BYTES, RUN_OPTIONS, VM, WAIT_MAX_S
 
 _RESULT = (
-    "A struct: `cmd-id`, `out` and `err` (text; what isn't UTF-8 is repaired, `getCmdOutput` has "
-    "the bytes), `finished` (false while it runs and when a signal ended it), "
-    "`exitCodeOrSignal`, `resources` (of that process: `ru_utime` and the others of getrusage), "
+    "A struct: `cmd-id`, `out` and `err` (text of at most 16 MiB each; what isn't UTF-8 is "
+    "repaired, `getCmdOutput` has the bytes), `outBytes` and `errBytes` (how many there are), "
+    "`finished` (false while it runs, when a signal ended it, and when it is lost), "
+    "`exitCodeOrSignal` (-1 while unknown), `resources` (of that process: `ru_utime` and the "
+    "others of getrusage; `ru_maxrss` is never below the agent's own memory), "
     "`state` (`sent`, `running`, `ended`, `lost`), `error` (why it never ran or was lost); once "
     "it has ended also `truncated`, `timedOut`, `duration` in seconds."
 )
@@ -135,7 +137,7 @@ GUEST_METHODS: Final = (
         parameters=(CMD_ID,),
         returns="struct",
         answer="A struct: the request (`toVmName`, `toVmId`, `cmd`, `args`, `env`, `path`, "
-        "`fileForStdin`), `state`, `pid`, `stdoutBytes` and `stderrBytes` stored so far, `error`.",
+        "`fileForStdin`), `state`, `pid`, `outBytes` and `errBytes` stored so far, `error`.",
         doc="Tell what a command was asked to do and where it stands.",
         example="host.getCmdDetails(cmd_id)['state']",
     ),
