@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.host.wiring import conversation_of
 from vmcontroller.common.destinations import requests_of
 from vmcontroller.common.errors import GuestUnreachable, NotConnected
 from vmcontroller.common.model import CommandSpec, GuestId, guest_id
@@ -23,19 +22,11 @@ from vmcontroller.common.words.presence import (
     Pong,
     StillAlive,
 )
-from vmcontroller.host.commands import Commands
-from vmcontroller.host.conversation import Conversation
 from vmcontroller.host.hypervisor.base import Vm, VmState
-from vmcontroller.host.roots import AllowedRoots
-from vmcontroller.host.transfers import Transfers
 
 ONE = guest_id("52:54:00:00:00:01")
 TWO = guest_id("52:54:00:00:00:02")
 VM = Vm(uuid="u", name="vm", state=VmState.RUNNING, macs=(ONE,))
-
-
-async def at_once(function, *arguments):
-    return function(*arguments)
 
 
 class ConversationTests(SynchronousTestCase):
@@ -43,22 +34,7 @@ class ConversationTests(SynchronousTestCase):
         self.clock = Clock()
         self.sent = []
         self.connected = True
-        home = Path(self.mktemp())
-        home.mkdir()
-        self.conversation = Conversation(clock=self.clock, send=self.send, gc_grace_s=30)
-        self.conversation.commands = Commands(
-            clock=self.clock,
-            say=self.conversation.say,
-            ask_for_hello=self.conversation.ask_for_hello,
-            spool_dir=str(home),
-        )
-        self.conversation.transfers = Transfers(
-            clock=self.clock,
-            in_thread=at_once,
-            say=self.conversation.say,
-            writable=lambda: succeed(None),
-            roots=AllowedRoots([str(home)]),
-        )
+        self.conversation = conversation_of(self.clock, self.send, self.mktemp())
 
     def send(self, destination, body, headers) -> None:
         if not self.connected:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.fakes.hypervisor import FakeHypervisor
+from tests.host.wiring import at_once, conversation_of
 from vmcontroller.common.errors import (
     BadArgument,
     DeadlinePassed,
@@ -22,18 +21,10 @@ from vmcontroller.common.errors import (
 from vmcontroller.common.model import CommandSpec, GuestId
 from vmcontroller.common.stomp.client import Message
 from vmcontroller.common.words.presence import Descriptor, Hello
-from vmcontroller.host.commands import Commands
-from vmcontroller.host.conversation import Conversation
 from vmcontroller.host.directory import Directory
 from vmcontroller.host.hypervisor.base import AgentAddress, VmState
 from vmcontroller.host.operations import SHUTDOWN_REPEAT_S, Operations
 from vmcontroller.host.requests import CreateOptions
-from vmcontroller.host.roots import AllowedRoots
-from vmcontroller.host.transfers import Transfers
-
-
-async def at_once(function, *arguments):
-    return function(*arguments)
 
 
 class Addresses:
@@ -51,23 +42,8 @@ class OperationsTests(SynchronousTestCase):
         self.clock = Clock()
         self.hypervisor = FakeHypervisor()
         self.sent = []
-        home = Path(self.mktemp())
-        home.mkdir()
-        self.conversation = Conversation(
-            clock=self.clock, send=lambda *message: self.sent.append(message), gc_grace_s=30
-        )
-        self.conversation.commands = Commands(
-            clock=self.clock,
-            say=self.conversation.say,
-            ask_for_hello=self.conversation.ask_for_hello,
-            spool_dir=str(home),
-        )
-        self.conversation.transfers = Transfers(
-            clock=self.clock,
-            in_thread=at_once,
-            say=self.conversation.say,
-            writable=lambda: succeed(None),
-            roots=AllowedRoots([str(home)]),
+        self.conversation = conversation_of(
+            self.clock, lambda *message: self.sent.append(message), self.mktemp()
         )
         self.operations = Operations(
             clock=self.clock,

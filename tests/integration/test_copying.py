@@ -14,7 +14,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred, gatherResults, succeed
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
-from twisted.trial.unittest import SkipTest, TestCase
+from twisted.trial.unittest import TestCase
 
 from tests.common.copying_wire import facts, open_files, sha256
 from vmcontroller.common.copying.course import threads_of
@@ -217,14 +217,10 @@ class TestRealFiles(CopyingCase):
 
 class SmallDiskCase(CopyingCase):
     def small_disk(self, parent):
-        if os.geteuid():
-            raise SkipTest("mounting a small disk needs root")
         self.disk = parent / "disk"
         self.disk.mkdir()
         mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(self.disk)]
-        done = subprocess.run(mount, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise SkipTest(f"no tmpfs can be mounted here: {done.stderr.strip()}")
+        subprocess.run(mount, check=True)
         self.addCleanup(subprocess.run, ["umount", str(self.disk)], check=True)
 
 

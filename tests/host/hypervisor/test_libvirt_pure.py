@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import libvirt
 from hypothesis import given
 from hypothesis import strategies as st
-from twisted.trial.unittest import SkipTest, SynchronousTestCase
+from twisted.trial.unittest import SynchronousTestCase
 
 from vmcontroller.common.errors import (
     BadArgument,
@@ -22,12 +23,6 @@ from vmcontroller.host.hypervisor.base import (
     VmSpec,
     VmState,
 )
-
-try:
-    import libvirt
-except ImportError as error:
-    raise SkipTest("libvirt-python is not installed") from error
-
 from vmcontroller.host.hypervisor.libvirt.broker_address import broker_for
 from vmcontroller.host.hypervisor.libvirt.domain_xml import DomainPlan
 from vmcontroller.host.hypervisor.libvirt.drivers import driver_of

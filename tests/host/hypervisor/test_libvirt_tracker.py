@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from twisted.trial.unittest import SkipTest, SynchronousTestCase
+import libvirt
+from twisted.trial.unittest import SynchronousTestCase
 
 from vmcontroller.host.hypervisor.base import Vm, VmChanged, VmState
-
-try:
-    import libvirt
-except ImportError as error:
-    raise SkipTest("libvirt-python is not installed") from error
-
 from vmcontroller.host.hypervisor.libvirt.tracker import DomainEvent, Tracker
 
 DEFINED = libvirt.VIR_DOMAIN_EVENT_DEFINED

@@ -5,16 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
+from typing_extensions import override
+
 from vmcontroller.common.errors import ProtocolError
 from vmcontroller.common.model import CommandResult, CommandSpec
-from vmcontroller.common.words.ears import Ears
+from vmcontroller.common.words.ears import Word
 from vmcontroller.common.words.wording import Spoken, Utterance, compose
 
 STREAMS = ("stdout", "stderr")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CmdRun:
+class CmdRun(Word):
     """The host asks a guest to run a command; said again with the same id it is one command."""
 
     NAME: ClassVar[str] = "CMD_RUN"
@@ -22,6 +24,7 @@ class CmdRun:
     cmd_id: str
     spec: CommandSpec
 
+    @override
     def how_to_say(self) -> Utterance:
         spec = self.spec
         return compose(
@@ -40,6 +43,7 @@ class CmdRun:
             cmd_id=self.cmd_id,
         )
 
+    @override
     @classmethod
     def heard(cls, spoken: Spoken) -> Self:
         env = spoken.mapping("env")
@@ -60,12 +64,9 @@ class CmdRun:
             ),
         )
 
-    def listen_and_act(self, ears: Ears, sender: str) -> None:
-        ears.heard_cmd_run(self, sender)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CmdStarted:
+class CmdStarted(Word):
     """The guest has taken a command; from now on it ends in a result."""
 
     NAME: ClassVar[str] = "CMD_STARTED"
@@ -73,19 +74,18 @@ class CmdStarted:
     cmd_id: str
     pid: int
 
+    @override
     def how_to_say(self) -> Utterance:
         return compose(self.NAME, {"pid": self.pid}, cmd_id=self.cmd_id)
 
+    @override
     @classmethod
     def heard(cls, spoken: Spoken) -> Self:
         return cls(cmd_id=spoken.header("cmd-id"), pid=spoken.whole("pid"))
 
-    def listen_and_act(self, ears: Ears, sender: str) -> None:
-        ears.heard_cmd_started(self, sender)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CmdOutput:
+class CmdOutput(Word):
     """Bytes of one stream, from `offset` on; said again after a lost connection."""
 
     NAME: ClassVar[str] = "CMD_OUTPUT"
@@ -95,6 +95,7 @@ class CmdOutput:
     offset: int
     data: bytes
 
+    @override
     def how_to_say(self) -> Utterance:
         return compose(
             self.NAME,
@@ -103,6 +104,7 @@ class CmdOutput:
             cmd_id=self.cmd_id,
         )
 
+    @override
     @classmethod
     def heard(cls, spoken: Spoken) -> Self:
         stream = spoken.text("stream")
@@ -115,18 +117,16 @@ class CmdOutput:
             data=spoken.payload,
         )
 
-    def listen_and_act(self, ears: Ears, sender: str) -> None:
-        ears.heard_cmd_output(self, sender)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CmdResult:
+class CmdResult(Word):
     """How a command ended; said after its last CMD_OUTPUT, until the host says CMD_STORED."""
 
     NAME: ClassVar[str] = "CMD_RESULT"
 
     result: CommandResult
 
+    @override
     def how_to_say(self) -> Utterance:
         result = self.result
         return compose(
@@ -146,6 +146,7 @@ class CmdResult:
             cmd_id=result.cmd_id,
         )
 
+    @override
     @classmethod
     def heard(cls, spoken: Spoken) -> Self:
         return cls(
@@ -163,24 +164,20 @@ class CmdResult:
             )
         )
 
-    def listen_and_act(self, ears: Ears, sender: str) -> None:
-        ears.heard_cmd_result(self, sender)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CmdStored:
+class CmdStored(Word):
     """The host has the whole result: the guest may forget it."""
 
     NAME: ClassVar[str] = "CMD_STORED"
 
     cmd_id: str
 
+    @override
     def how_to_say(self) -> Utterance:
         return compose(self.NAME, cmd_id=self.cmd_id)
 
+    @override
     @classmethod
     def heard(cls, spoken: Spoken) -> Self:
         return cls(cmd_id=spoken.header("cmd-id"))
-
-    def listen_and_act(self, ears: Ears, sender: str) -> None:
-        ears.heard_cmd_stored(self, sender)

@@ -2,30 +2,36 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Protocol, Self
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, ClassVar, Self
 
 if TYPE_CHECKING:
     from vmcontroller.common.words import commands, files, presence
     from vmcontroller.common.words.wording import Spoken, Utterance
 
 
-class Word(Protocol):
-    """One word of the protocol; implementations are frozen dataclasses."""
+class Word(ABC):
+    """One word of the protocol; the words are frozen dataclasses."""
+
+    __slots__ = ()
 
     NAME: ClassVar[str]
 
+    @abstractmethod
     def how_to_say(self) -> Utterance:
         """Return the headers and the body that say this word."""
-        ...
 
     @classmethod
+    @abstractmethod
     def heard(cls, spoken: Spoken) -> Self:
         """Make the word from a message; ProtocolError when it is malformed."""
-        ...
 
     def listen_and_act(self, ears: Ears, sender: str) -> None:
-        """Call the method of `ears` for this word; `sender` is who the broker says sent it."""
-        ...
+        """Call the method of `ears` that is named after this word: CMD_RUN's is `heard_cmd_run`.
+
+        `sender` is who the broker says sent it.
+        """
+        getattr(ears, f"heard_{self.NAME.lower()}")(self, sender)
 
 
 class Ears:

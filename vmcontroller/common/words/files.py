@@ -11,8 +11,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
+from typing_extensions import override
+
 from vmcontroller.common.errors import ProtocolError
-from vmcontroller.common.words.ears import Ears
+from vmcontroller.common.words.ears import Word
 from vmcontroller.common.words.wording import Spoken, Utterance, compose
 
 
@@ -27,7 +29,7 @@ class FileFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FilePut:
+class FilePut(Word):
     """The host wants to write this file in the guest."""
 
     NAME: ClassVar[str] = "FILE_PUT"
@@ -36,6 +38,7 @@ class FilePut:
     path: str
     facts: FileFacts
 
+    @override
     def how_to_say(self) -> Utterance:
         return compose(
             self.NAME,
@@ -43,6 +46,7 @@ class FilePut:
             transfer_id=self.transfer_id,
         )
 
+    @override
     @classmethod
     def heard(cls, spoken: Spoken) -> Self:
         return cls(
@@ -51,12 +55,9 @@ class FilePut:
             facts=_facts(spoken),
         )
 
-    def listen_and_act(self, ears: Ears, sender: str) -> None:
-        ears.heard_file_put(self, sender)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FileGet:
+class FileGet(Word):
     """The host wants to read this file of the guest, and has room for `credit_bytes`."""
 
     NAME: ClassVar[str] = "FILE_GET"
@@ -65,6 +66,7 @@ class FileGet:
     path: str
     credit_bytes: int
 
+    @override
     def how_to_say(self) -> Utterance:
         return compose(
             self.NAME,
@@ -72,6 +74,7 @@ class FileGet:
             transfer_id=self.transfer_id,
         )
 
+    @override
     @classmethod
     def heard(cls, spoken: Spoken) -> Self:
         return cls(
@@ -80,12 +83,9 @@ class FileGet:
             credit_bytes=spoken.whole("credit"),
         )
 
-    def listen_and_act(self, ears: Ears, sender: str) -> None:
-        ears.heard_file_get(self, sender)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FileReady:
+class FileReady(Word):
     """The guest is ready to receive (with a first credit) or to send (with the file's facts)."""
 
     NAME: ClassVar[str] = "FILE_READY"
@@ -94,6 +94,7 @@ class FileReady:
     facts: FileFacts
     credit_bytes: int = 0
 
+    @override
     def how_to_say(self) -> Utterance:
         return compose(
             self.NAME,
@@ -101,6 +102,7 @@ class FileReady:
             transfer_id=self.transfer_id,
         )
 
+    @override
     @classmethod
     def heard(cls, spoken: Spoken) -> Self:
         return cls(
@@ -109,12 +111,9 @@ class FileReady:
             credit_bytes=spoken.whole("credit"),
         )
 
-    def listen_and_act(self, ears: Ears, sender: str) -> None:
-        ears.heard_file_ready(self, sender)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FileData:
+class FileData(Word):
     """Bytes of the file from `offset` on; never past the receiver's credit."""
 
     NAME: ClassVar[str] = "FILE_DATA"
@@ -123,9 +122,11 @@ class FileData:
     offset: int
     data: bytes
 
+    @override
     def how_to_say(self) -> Utterance:
         return compose(self.NAME, {"offset": self.offset}, self.data, transfer_id=self.transfer_id)
 
+    @override
     @classmethod
     def heard(cls, spoken: Spoken) -> Self:
         return cls(
@@ -134,12 +135,9 @@ class FileData:
             data=spoken.payload,
         )
 
-    def listen_and_act(self, ears: Ears, sender: str) -> None:
-        ears.heard_file_data(self, sender)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FileCredit:
+class FileCredit(Word):
     """The receiver has room for everything below this offset of the file."""
 
     NAME: ClassVar[str] = "FILE_CREDIT"
@@ -147,19 +145,18 @@ class FileCredit:
     transfer_id: str
     credit_bytes: int
 
+    @override
     def how_to_say(self) -> Utterance:
         return compose(self.NAME, {"credit": self.credit_bytes}, transfer_id=self.transfer_id)
 
+    @override
     @classmethod
     def heard(cls, spoken: Spoken) -> Self:
         return cls(transfer_id=spoken.header("transfer-id"), credit_bytes=spoken.whole("credit"))
 
-    def listen_and_act(self, ears: Ears, sender: str) -> None:
-        ears.heard_file_credit(self, sender)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FileEnd:
+class FileEnd(Word):
     """The sender has said all bytes; these are their number and digest."""
 
     NAME: ClassVar[str] = "FILE_END"
@@ -168,6 +165,7 @@ class FileEnd:
     size_bytes: int
     sha256: str
 
+    @override
     def how_to_say(self) -> Utterance:
         return compose(
             self.NAME,
@@ -175,6 +173,7 @@ class FileEnd:
             transfer_id=self.transfer_id,
         )
 
+    @override
     @classmethod
     def heard(cls, spoken: Spoken) -> Self:
         return cls(
@@ -183,31 +182,27 @@ class FileEnd:
             sha256=spoken.text("sha256", max_chars=64),
         )
 
-    def listen_and_act(self, ears: Ears, sender: str) -> None:
-        ears.heard_file_end(self, sender)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FileDone:
+class FileDone(Word):
     """The receiver has the file whole, verified and in place."""
 
     NAME: ClassVar[str] = "FILE_DONE"
 
     transfer_id: str
 
+    @override
     def how_to_say(self) -> Utterance:
         return compose(self.NAME, transfer_id=self.transfer_id)
 
+    @override
     @classmethod
     def heard(cls, spoken: Spoken) -> Self:
         return cls(transfer_id=spoken.header("transfer-id"))
 
-    def listen_and_act(self, ears: Ears, sender: str) -> None:
-        ears.heard_file_done(self, sender)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FileFailed:
+class FileFailed(Word):
     """One side gives up; `reason` is a published word: NO_SUCH_FILE, IS_A_DIRECTORY, …"""
 
     NAME: ClassVar[str] = "FILE_FAILED"
@@ -216,6 +211,7 @@ class FileFailed:
     reason: str
     detail: str
 
+    @override
     def how_to_say(self) -> Utterance:
         return compose(
             self.NAME,
@@ -223,6 +219,7 @@ class FileFailed:
             transfer_id=self.transfer_id,
         )
 
+    @override
     @classmethod
     def heard(cls, spoken: Spoken) -> Self:
         return cls(
@@ -230,9 +227,6 @@ class FileFailed:
             reason=spoken.text("reason", max_chars=64),
             detail=spoken.text("detail", "", max_chars=4096),
         )
-
-    def listen_and_act(self, ears: Ears, sender: str) -> None:
-        ears.heard_file_failed(self, sender)
 
 
 def _said(facts: FileFacts) -> dict[str, int]:

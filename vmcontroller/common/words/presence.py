@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Self
 
+from typing_extensions import override
+
 from vmcontroller.common.errors import ProtocolError
-from vmcontroller.common.words.ears import Ears
+from vmcontroller.common.words.ears import Word
 from vmcontroller.common.words.wording import Spoken, Utterance, compose
 
 PROTOCOL_VERSION = 1
@@ -25,7 +27,7 @@ class Descriptor:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Hello:
+class Hello(Word):
     """A guest has come; the host answers with a HELLO of its own.
 
     `commands` holds, from the guest, the ids of the commands it runs or whose result it still
@@ -42,6 +44,7 @@ class Hello:
     protocol: int = PROTOCOL_VERSION
     commands: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
+    @override
     def how_to_say(self) -> Utterance:
         return compose(
             self.NAME,
@@ -54,6 +57,7 @@ class Hello:
             },
         )
 
+    @override
     @classmethod
     def heard(cls, spoken: Spoken) -> Self:
         return cls(
@@ -64,88 +68,81 @@ class Hello:
             commands={key: _offsets(spoken, value) for key, value in _commands(spoken).items()},
         )
 
-    def listen_and_act(self, ears: Ears, sender: str) -> None:
-        ears.heard_hello(self, sender)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bye:
+class Bye(Word):
     """A guest goes, cleanly."""
 
     NAME: ClassVar[str] = "BYE"
 
     descriptor: Descriptor
 
+    @override
     def how_to_say(self) -> Utterance:
         return compose(self.NAME, {"descriptor": _described(self.descriptor)})
 
+    @override
     @classmethod
     def heard(cls, spoken: Spoken) -> Self:
         return cls(descriptor=_descriptor(spoken))
 
-    def listen_and_act(self, ears: Ears, sender: str) -> None:
-        ears.heard_bye(self, sender)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StillAlive:
+class StillAlive(Word):
     """A guest's beacon. From a guest that the host does not know, it is asked for its HELLO."""
 
     NAME: ClassVar[str] = "STILL_ALIVE"
 
     session: str
 
+    @override
     def how_to_say(self) -> Utterance:
         return compose(self.NAME, {"session": self.session})
 
+    @override
     @classmethod
     def heard(cls, spoken: Spoken) -> Self:
         return cls(session=spoken.text("session", max_chars=100))
 
-    def listen_and_act(self, ears: Ears, sender: str) -> None:
-        ears.heard_still_alive(self, sender)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ping:
+class Ping(Word):
     """The host asks whether the agent answers."""
 
     NAME: ClassVar[str] = "PING"
 
     ping_id: str
 
+    @override
     def how_to_say(self) -> Utterance:
         return compose(self.NAME, ping_id=self.ping_id)
 
+    @override
     @classmethod
     def heard(cls, spoken: Spoken) -> Self:
         return cls(ping_id=spoken.header("ping-id"))
 
-    def listen_and_act(self, ears: Ears, sender: str) -> None:
-        ears.heard_ping(self, sender)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pong:
+class Pong(Word):
     """The agent's answer, matched by the ping's id (never by a time, as the original did)."""
 
     NAME: ClassVar[str] = "PONG"
 
     ping_id: str
 
+    @override
     def how_to_say(self) -> Utterance:
         return compose(self.NAME, ping_id=self.ping_id)
 
+    @override
     @classmethod
     def heard(cls, spoken: Spoken) -> Self:
         return cls(ping_id=spoken.header("ping-id"))
 
-    def listen_and_act(self, ears: Ears, sender: str) -> None:
-        ears.heard_pong(self, sender)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Aint:
+class Aint(Word):
     """What is not a word. Said back, so that the other side need not wait for an answer."""
 
     NAME: ClassVar[str] = "AINT"
@@ -155,9 +152,11 @@ class Aint:
     about: str = ""
     """The command or transfer that the word was about, where it named one."""
 
+    @override
     def how_to_say(self) -> Utterance:
         return compose(self.NAME, {"word": self.word, "detail": self.detail, "about": self.about})
 
+    @override
     @classmethod
     def heard(cls, spoken: Spoken) -> Self:
         return cls(
@@ -165,9 +164,6 @@ class Aint:
             detail=spoken.text("detail", "", max_chars=1000),
             about=spoken.text("about", "", max_chars=200),
         )
-
-    def listen_and_act(self, ears: Ears, sender: str) -> None:
-        ears.heard_aint(self, sender)
 
 
 def _described(descriptor: Descriptor) -> dict[str, str]:
