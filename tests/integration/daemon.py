@@ -48,6 +48,7 @@ class Daemon:
             f"hypervisor: {{name: {hypervisor}}}\nstate_dir: {self.dir}/state\n{config}"
         )
         self.process: subprocess.Popen[bytes] | None = None
+        self.api: Any = None
 
     def start(self) -> Daemon:
         """Start it, and return when it answers."""
@@ -57,12 +58,18 @@ class Daemon:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=log)
         port = until(self._port, f"the daemon is ready; its log: {self.log}")
         self.url = f"http://127.0.0.1:{port}/RPC2"
+        self._hang_up()
         self.api = self.new_client()
         return self
 
     def new_client(self) -> Any:
-        """Return another client: one is for one thread."""
+        """Return another client, to be used with `with`: one is for one thread."""
         return xmlrpc.client.ServerProxy(self.url)
+
+    def _hang_up(self) -> None:
+        if self.api is not None:
+            self.api("close")()
+            self.api = None
 
     def _port(self) -> int | None:
         assert self.process is not None
@@ -94,6 +101,7 @@ class Daemon:
                         self.api.powerOff(vm)
                     self.api.removeVM(vm)
             self.terminate()
+        self._hang_up()
         shutil.rmtree(self.dir, ignore_errors=True)
 
     def created(self) -> list[str]:

@@ -210,7 +210,12 @@ class GuestTests:
         """A command that runs, and a client that waits for it, hold nobody else."""
         api = self.daemon.api
         slow = api.runCmd(self.vm, "sleep", ["1000"], {}, "", "", {"timeout": 20})
-        waiting = threading.Thread(target=self.daemon.new_client().waitCmd, args=(slow, 60))
+
+        def wait() -> None:
+            with self.daemon.new_client() as client:
+                client.waitCmd(slow, 60)
+
+        waiting = threading.Thread(target=wait)
         waiting.start()
         try:
             self.assertEqual(self.daemon.run(self.vm, "echo", "quick")["out"], "quick\n")
