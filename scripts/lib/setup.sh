@@ -170,10 +170,15 @@ setup_has_new_pip() {
 sys.exit(tuple(map(int, pip.__version__.split(".")[:2])) < (25, 1))' 2>/dev/null
 }
 
+# Quiet unless it fails, as above.
 setup_pip() {
-    local python=$1
+    local python=$1 printed
     shift
-    PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore "$python" -m pip --quiet "$@" >&2
+    printed=$(PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore \
+        "$python" -m pip --quiet "$@" 2>&1) || {
+        printf '%s\n' "$printed" >&2
+        return 1
+    }
 }
 
 # -- libvirt ---------------------------------------------------------------------------------
