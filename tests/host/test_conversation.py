@@ -7,7 +7,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.host.wiring import conversation_of
-from vmcontroller.common.destinations import requests_of
+from vmcontroller.common.destinations import REQUESTS, requests_of
 from vmcontroller.common.errors import GuestUnreachable, NotConnected
 from vmcontroller.common.model import CommandSpec, GuestId, guest_id
 from vmcontroller.common.stomp.client import Message
@@ -64,6 +64,13 @@ class ConversationTests(SynchronousTestCase):
         self.assertEqual(destination, requests_of(ONE))
         self.assertIsInstance(word, Hello)
         self.assertIsNotNone(self.conversation.guests.get(ONE))
+
+    def test_connected(self) -> None:
+        """When the host has (again) a broker, all guests are asked for their HELLO."""
+        self.conversation.connected()
+        destination, word = self.sent[-1]
+        self.assertEqual(destination, REQUESTS)
+        self.assertEqual(word.word, "STILL_ALIVE")
 
     def test_the_stamp_counts(self) -> None:
         """Who speaks is who the broker says, whatever the descriptor claims."""

@@ -86,7 +86,7 @@ class HostDaemon:
             reactor=self._reactor,
             subscriptions=(CONNECTIONS, RESPONSES),
             on_message=self._conversation.message,
-            on_connected=lambda: None,
+            on_connected=self._conversation.connected,
             on_lost=lambda reason: self._log.warn(
                 "the daemon lost its own broker: {reason}", reason=reason
             ),

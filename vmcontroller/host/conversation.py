@@ -15,7 +15,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from typing_extensions import override
 
-from vmcontroller.common.destinations import requests_of
+from vmcontroller.common.destinations import REQUESTS, requests_of
 from vmcontroller.common.errors import BadArgument, GuestUnreachable, NotConnected
 from vmcontroller.common.model import GuestId, guest_id
 from vmcontroller.common.stomp.client import Message
@@ -25,6 +25,7 @@ from vmcontroller.host.guests import Guest, Guests
 from vmcontroller.host.transfers import Transfers
 
 HOST_ID = "VMController-Host"
+SAY_HELLO = presence.Aint(word=presence.StillAlive.NAME, detail="say HELLO first")
 
 
 class Conversation(Ears):
@@ -50,9 +51,16 @@ class Conversation(Ears):
 
     def say(self, guest: GuestId, word: Word) -> None:
         """Say a word to one guest; raises NotConnected without a broker."""
+        self._say_at(requests_of(guest), guest, word)
+
+    def _say_at(self, destination: str, to: str, word: Word) -> None:
         said = word.how_to_say()
-        headers = {"to": guest, "from": HOST_ID, "timestamp": f"{time.time():.6f}", **said.headers}
-        self._send(requests_of(guest), said.body, headers)
+        headers = {"to": to, "from": HOST_ID, "timestamp": f"{time.time():.6f}", **said.headers}
+        self._send(destination, said.body, headers)
+
+    def connected(self) -> None:
+        """Ask all guests for their HELLO: what they said while nobody listened here is lost."""
+        self._say_at(REQUESTS, "*", SAY_HELLO)
 
     def message(self, message: Message) -> None:
         """Take in a message from a guest, whatever it may hold."""
@@ -70,7 +78,7 @@ class Conversation(Ears):
 
     def ask_for_hello(self, guest: GuestId) -> None:
         """Let a guest say HELLO, and so tell what it holds and learn what is stored here."""
-        self.say(guest, presence.Aint(word="STILL_ALIVE", detail="say HELLO first"))
+        self.say(guest, SAY_HELLO)
 
     async def ping(self, guest: GuestId, vm_name: str, timeout_s: float) -> None:
         """Return when the guest's agent has answered; it may still have to come.
