@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import signal
+import socket
 
 import psutil
 from twisted.trial.unittest import SynchronousTestCase
@@ -157,3 +158,16 @@ class LocalFaultTests(SynchronousTestCase):
         assert self.daemon.process is not None
         os.kill(self.daemon.process.pid, signal.SIGTERM)
         self.assertEqual(self.daemon.terminate(), 0)
+
+    def test_broker_port_taken(self) -> None:
+        """A daemon whose broker can listen nowhere says so and ends."""
+        second = Daemon("local")
+        self.addCleanup(second.stop)
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+            text = second.config.read_text().replace(
+                "broker: {port: 0}", f"broker: {{port: {port}}}"
+            )
+            second.config.write_text(text)
+            error = self.assertRaises(AssertionError, second.start)
+        self.assertIn(f"broker: port {port}: no address can be listened on", str(error))

@@ -87,9 +87,7 @@ class HostDaemon:
             subscriptions=(CONNECTIONS, RESPONSES),
             on_message=self._conversation.message,
             on_connected=self._conversation.connected,
-            on_lost=lambda reason: self._log.warn(
-                "the daemon lost its own broker: {reason}", reason=reason
-            ),
+            on_lost=self._broker_lost,
         )
         self._commands = Commands(
             clock=self._reactor,
@@ -127,6 +125,10 @@ class HostDaemon:
         self.broker.startService()
         await self._open_hypervisor()
         await self._addresses.refresh()
+        if not self.broker.listening():
+            raise ConfigError(
+                "broker", f"port {self._config.broker.port}", "no address can be listened on"
+            )
         await self._open_door()
         for work in self._repeated:
             work.start()
@@ -219,6 +221,10 @@ class HostDaemon:
     def _keep_house(self) -> None:
         self._conversation.guests.expire(self._reactor.seconds())
         self._commands.expire()
+
+    def _broker_lost(self, reason: str) -> None:
+        if self._client.running:  # else it is us who stop
+            self._log.warn("the daemon lost its own broker: {reason}", reason=reason)
 
     def _send(self, destination: str, body: bytes, headers: Mapping[str, str]) -> None:
         self._client.send(destination, body, headers)

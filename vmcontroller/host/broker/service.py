@@ -97,6 +97,7 @@ class BrokerService(Service):
         self._reactor = reactor
         self._port = 0
         self._ports: dict[str, IListeningPort] = {}
+        self._told: dict[str, str] = {}
         self._changing = DeferredLock()
 
     def in_process_endpoint(self, principal: Principal) -> IStreamClientEndpoint:
@@ -108,13 +109,13 @@ class BrokerService(Service):
         """Make the set of listening addresses exactly this; call it again whenever it changes.
 
         Returns, by address, why one could not be opened (a network of guests may not be there yet);
-        the others are open all the same. With port 0 each address gets a port of its own.
+        the others are open all the same. With port 0 each new address gets a port of its own.
         """
         await self._changing.acquire()
         try:
-            gone = list(self._ports) if port != self._port else set(self._ports) - set(addresses)
-            for address in gone:
-                await self._stop_listening(address)
+            for address, real_port in self.listening().items():
+                if address not in addresses or port not in {0, real_port}:
+                    await self._stop_listening(address)
             self._port = port
             failed = {}
             for address in addresses:
@@ -145,13 +146,16 @@ class BrokerService(Service):
             )
         except CannotListenError as error:
             problem = str(error.socketError)
-            self._log.warn(
-                "the broker cannot listen on {address} port {port}: {problem}",
-                address=address,
-                port=self._port,
-                problem=problem,
-            )
+            if self._told.get(address) != problem:  # tried again and again: told once
+                self._told[address] = problem
+                self._log.warn(
+                    "the broker cannot listen on {address} port {port}: {problem}",
+                    address=address,
+                    port=self._port,
+                    problem=problem,
+                )
             return problem
+        self._told.pop(address, None)
         self._ports[address] = port
         self._log.info(
             "the broker listens on {address} port {port}", address=address, port=_number(port)
