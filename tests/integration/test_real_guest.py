@@ -78,6 +78,8 @@ class RealGuestTests(GuestTests, SynchronousTestCase):
         uname = self.daemon.run(VM, "uname", "-r")["out"]
         self.assertNotEqual(uname.strip(), os.uname().release)
         self.assertIn("virt", self.daemon.run(VM, "ls", "/sys/bus/virtio/drivers")["out"])
+        self.assertIn("ID=debian", self.daemon.run(VM, "cat", "/etc/os-release")["out"])
+        self.assertIn(f"agent {self.daemon.api.version()}", self.daemon.log.read_text())
 
     def test_disk_full(self) -> None:
         """A copy that does not fit ends with a Fault; nothing of it remains in the guest."""
