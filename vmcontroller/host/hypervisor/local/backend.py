@@ -131,14 +131,14 @@ class LocalHypervisor:
         """Stop all its processes."""
         machine = self._machine(uuid)
         machine.need("pause", VmState.RUNNING)
-        await self._in_thread(processes.signal_all, uuid, signal.SIGSTOP)
+        await self._in_thread(processes.signal_all, uuid, machine.agent, signal.SIGSTOP)
         self._becomes(machine, VmState.RUNNING, VmState.PAUSED)
 
     async def resume(self, uuid: str) -> None:
         """Let all its processes go on."""
         machine = self._machine(uuid)
         machine.need("resume", VmState.PAUSED)
-        await self._in_thread(processes.signal_all, uuid, signal.SIGCONT)
+        await self._in_thread(processes.signal_all, uuid, machine.agent, signal.SIGCONT)
         self._becomes(machine, VmState.PAUSED, VmState.RUNNING)
 
     def _launch(self, machine: Machine) -> None:
@@ -160,7 +160,9 @@ class LocalHypervisor:
     async def _take_up(self, machine: Machine, agent: store.AgentProcess) -> None:
         if not processes.is_alive(agent):
             machine.state = VmState.ABORTED
-            await self._in_thread(processes.signal_all, machine.vm.uuid, signal.SIGKILL)
+            await self._in_thread(
+                processes.signal_all, machine.vm.uuid, machine.agent, signal.SIGKILL
+            )
             return
         machine.agent = agent
         stopped = processes.is_stopped(agent)
@@ -188,13 +190,15 @@ class LocalHypervisor:
 
     async def _sweep(self, machine: Machine) -> None:
         try:
-            await self._in_thread(processes.signal_all, machine.vm.uuid, signal.SIGKILL)
+            await self._in_thread(
+                processes.signal_all, machine.vm.uuid, machine.agent, signal.SIGKILL
+            )
         finally:
             machine.release()
 
     async def _kill(self, machine: Machine) -> None:
         gone = machine.until_gone()
-        await self._in_thread(processes.signal_all, machine.vm.uuid, signal.SIGKILL)
+        await self._in_thread(processes.signal_all, machine.vm.uuid, machine.agent, signal.SIGKILL)
         await gone
 
     def _becomes(self, machine: Machine, before: VmState, after: VmState) -> None:

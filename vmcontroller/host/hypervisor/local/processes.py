@@ -57,9 +57,16 @@ def is_stopped(process: AgentProcess) -> bool:
     return False
 
 
-def signal_all(vm_uuid: str, number: signal.Signals) -> None:
-    """Send a signal to every process of a VM, those included that are forked meanwhile."""
+def signal_all(vm_uuid: str, agent: AgentProcess | None, number: signal.Signals) -> None:
+    """Send a signal to every process of a VM, those included that are forked meanwhile.
+
+    Its `agent` is signalled by its pid: for a moment after its exec it shows no environment.
+    """
     done: set[tuple[int, float]] = set()
+    if agent is not None and is_alive(agent):
+        with contextlib.suppress(psutil.Error):
+            psutil.Process(agent.pid).send_signal(number)
+            done.add((agent.pid, agent.made_s))
     for _ in range(ROUNDS):
         new = [found for found in _of(vm_uuid) if (found.pid, found.create_time()) not in done]
         if not new:
