@@ -6,14 +6,14 @@ import contextlib
 import os
 import signal
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
-from twisted.internet.defer import Deferred, DeferredLock
-from twisted.internet.threads import deferToThreadPool
+from twisted.internet.defer import DeferredLock
 from twisted.logger import Logger
 
 from vmcontroller.common import process
 from vmcontroller.common.background import in_background
+from vmcontroller.common.copying.course import threads_of
 from vmcontroller.common.errors import (
     HypervisorError,
     InvalidState,
@@ -31,8 +31,6 @@ from vmcontroller.host.hypervisor.base import (
 from vmcontroller.host.hypervisor.local import processes, store
 from vmcontroller.host.hypervisor.local.machine import Machine
 
-T = TypeVar("T")
-
 
 class LocalHypervisor:
     """Local VMs; see the package's docstring."""
@@ -44,6 +42,7 @@ class LocalHypervisor:
 
     def __init__(self, *, reactor: Any, state_dir: str) -> None:  # Any: three interfaces of it
         self._reactor = reactor
+        self._in_thread = threads_of(reactor)
         self._store = store.LocalStore(state_dir)
         self._creating = DeferredLock()
         self._machines: dict[str, Machine] = {}
@@ -97,6 +96,9 @@ class LocalHypervisor:
         """Start the agent."""
         machine = self._machine(uuid)
         machine.need("start", VmState.POWERED_OFF, VmState.ABORTED)
+        if machine.sweeping:  # or the new agent would be swept away with what the old one left
+            await machine.until_gone()
+            machine.need("start", VmState.POWERED_OFF, VmState.ABORTED)
         store.write_agent_config(machine.vm, agent)
         self._launch(machine)
         self._report(machine)
@@ -131,14 +133,14 @@ class LocalHypervisor:
         """Stop all its processes."""
         machine = self._machine(uuid)
         machine.need("pause", VmState.RUNNING)
-        await self._in_thread(processes.signal_all, uuid, machine.agent, signal.SIGSTOP)
+        await self._in_thread(processes.signal_all, uuid, signal.SIGSTOP, machine.agent)
         self._becomes(machine, VmState.RUNNING, VmState.PAUSED)
 
     async def resume(self, uuid: str) -> None:
         """Let all its processes go on."""
         machine = self._machine(uuid)
         machine.need("resume", VmState.PAUSED)
-        await self._in_thread(processes.signal_all, uuid, machine.agent, signal.SIGCONT)
+        await self._in_thread(processes.signal_all, uuid, signal.SIGCONT, machine.agent)
         self._becomes(machine, VmState.PAUSED, VmState.RUNNING)
 
     def _launch(self, machine: Machine) -> None:
@@ -160,9 +162,7 @@ class LocalHypervisor:
     async def _take_up(self, machine: Machine, agent: store.AgentProcess) -> None:
         if not processes.is_alive(agent):
             machine.state = VmState.ABORTED
-            await self._in_thread(
-                processes.signal_all, machine.vm.uuid, machine.agent, signal.SIGKILL
-            )
+            await self._in_thread(processes.signal_all, machine.vm.uuid, signal.SIGKILL, None)
             return
         machine.agent = agent
         stopped = processes.is_stopped(agent)
@@ -184,21 +184,21 @@ class LocalHypervisor:
         machine.stopping = False
         if wanted:
             store.write_process(machine.vm, None)
-        self._sweeping = in_background(self._sweep(machine), "killing what an agent left")
+        machine.sweeping = True
+        _ = in_background(self._sweep(machine), "killing what an agent left")
         if not machine.resetting:
             self._report(machine)
 
     async def _sweep(self, machine: Machine) -> None:
         try:
-            await self._in_thread(
-                processes.signal_all, machine.vm.uuid, machine.agent, signal.SIGKILL
-            )
+            await self._in_thread(processes.signal_all, machine.vm.uuid, signal.SIGKILL, None)
         finally:
+            machine.sweeping = False
             machine.release()
 
     async def _kill(self, machine: Machine) -> None:
         gone = machine.until_gone()
-        await self._in_thread(processes.signal_all, machine.vm.uuid, machine.agent, signal.SIGKILL)
+        await self._in_thread(processes.signal_all, machine.vm.uuid, signal.SIGKILL, machine.agent)
         await gone
 
     def _becomes(self, machine: Machine, before: VmState, after: VmState) -> None:
@@ -214,7 +214,3 @@ class LocalHypervisor:
 
     def _report(self, machine: Machine) -> None:
         self._listener(VmChanged(uuid=machine.vm.uuid, name=machine.vm.name, state=machine.state))
-
-    def _in_thread(self, function: Callable[..., T], *arguments: object) -> Deferred[T]:
-        pool = self._reactor.getThreadPool()
-        return deferToThreadPool(self._reactor, pool, function, *arguments)

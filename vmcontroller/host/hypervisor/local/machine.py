@@ -27,6 +27,8 @@ class Machine:
         self.stopping = False
         """Its end was asked for."""
         self.resetting = False
+        self.sweeping = False
+        """What its agent left behind is being killed."""
         self._gone: list[Deferred[None]] = []
 
     def view(self) -> Vm:

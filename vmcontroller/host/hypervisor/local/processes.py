@@ -57,10 +57,11 @@ def is_stopped(process: AgentProcess) -> bool:
     return False
 
 
-def signal_all(vm_uuid: str, agent: AgentProcess | None, number: signal.Signals) -> None:
+def signal_all(vm_uuid: str, number: signal.Signals, agent: AgentProcess | None) -> None:
     """Send a signal to every process of a VM, those included that are forked meanwhile.
 
-    Its `agent` is signalled by its pid: for a moment after its exec it shows no environment.
+    Its `agent`, where it has one, is signalled by its pid: for a moment after its exec it shows
+    no environment.
     """
     done: set[tuple[int, float]] = set()
     if agent is not None and is_alive(agent):
