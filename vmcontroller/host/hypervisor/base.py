@@ -116,6 +116,8 @@ class Vm:
     macs: tuple[str, ...] = ()
     """Upper case with colons; the first is the guest's id."""
     disks: tuple[VmDisk, ...] = ()
+    channel: str = ""
+    """The host's Unix socket of the machine's own serial channel to the daemon, while it runs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,6 +136,9 @@ class AgentAddress:
     port: int = 61613
     hosts: Sequence[str] = field(default_factory=tuple)
     """The addresses the broker listens on; a backend picks the one its guest can reach."""
+    login: str = ""
+    """What the agent logs in with at the broker: no colon in it. Empty: the agent's own id."""
+    passcode: str = field(default="", repr=False)
 
 
 class Hypervisor(Protocol):
