@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,7 +11,9 @@ from typing import NewType
 from vmcontroller.common.errors import BadArgument
 
 GuestId = NewType("GuestId", str)
-"""A guest's name on the broker: its MAC address, upper case, colons (the seeds' id)."""
+"""A guest's name on the broker: its MAC address, upper case, colons (the seeds' id).
+
+That of a VM without a network card is made of its UUID: see `id_of_uuid`."""
 
 _MAC = re.compile(r"[0-9A-F]{2}(?::[0-9A-F]{2}){5}")
 
@@ -25,6 +28,11 @@ def guest_id(mac: str) -> GuestId:
     if not _MAC.fullmatch(canonical):
         raise BadArgument("MAC address", f"{mac!r} is not six octets in hex")
     return GuestId(canonical)
+
+
+def id_of_uuid(uuid: str) -> GuestId:
+    """Return the id of a guest whose VM has no network card: a locally administered address."""
+    return guest_id("02" + hashlib.sha256(uuid.lower().encode()).hexdigest()[:10])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
