@@ -89,6 +89,35 @@ class ConfigTests(SynchronousTestCase):
         self.assertEqual(host("broker: {host: ['::1', 10.0.0.1]}").broker.host, ("::1", "10.0.0.1"))
         self.refused("broker: {host: []}", "broker.host", "auto, an IP address or a list")
 
+    def test_external_broker(self) -> None:
+        """It has one address or name and a port; each mistake names its key."""
+        config = self.loaded("broker: {name: external, host: mq.example.org, username: h}")
+        self.assertTrue(config.broker.is_external)
+        self.assertEqual(config.broker.host, ("mq.example.org",))
+        for text, key in (
+            ("name: external", "broker.host"),
+            ("name: external, host: auto", "broker.host"),
+            ("name: external, host: [10.0.0.1, 10.0.0.2]", "broker.host"),
+            ("name: external, host: 10.0.0.1, port: 0", "broker.port"),
+            ("name: external, host: 10.0.0.1, guest_password: x", "broker.guest_username"),
+            ("name: external, host: 10.0.0.256", "broker.host"),
+            ("host: mq.example.org", "broker.host"),
+        ):
+            error = self.assertRaises(ConfigError, self.loaded, f"broker: {{{text}}}")
+            self.assertEqual(error.key, key, text)
+
+    def test_what_guests_can_be_told(self) -> None:
+        """A login or passcode that cannot be told to a guest is refused, unseen."""
+        self.refused("broker: {guest_username: 'a:b'}", "broker.guest_username", "colons")
+        error = self.assertRaises(ConfigError, host, "broker: {guest_password: 'pass word'}")
+        self.assertEqual(error.key, "broker.guest_password")
+        self.assertNotIn("pass word", str(error))
+
+    def loaded(self, text: str) -> HostConfig:
+        path = Path(self.mktemp())
+        path.write_text(text)
+        return load_host_config(str(path))
+
     def test_guest_id(self) -> None:
         """An id in any writing of a MAC address becomes the canonical one."""
         config = settings.load(GuestConfig, "vm: {id: 52-54-00-ab-cd-ef}", "guest.yaml")

@@ -31,15 +31,27 @@ class XmlRpcConfig:
 class BrokerConfig:
     """`broker` of the host: the STOMP broker between host and guests."""
 
-    name: str = key("morbid", settings.one_of("morbid"), "the embedded broker")
+    name: str = key("morbid", settings.one_of("morbid", "external"), "morbid: the embedded broker")
     host: tuple[str, ...] = key(
         (),
-        settings.auto_or_addresses,
-        "auto (loopback and the host's address in each guest network), an address, or a list",
+        settings.auto_or_hosts,
+        "auto (loopback and the host's address in each guest network), an address, or a list; "
+        "of an external broker its one address or name, for this host and for guests",
     )
     port: int = key(STOMP_PORT, settings.whole(0, 65535), "its TCP port; 0 takes a free one")
-    username: str = key("", settings.text, "for an external broker")
-    password: str = key("", settings.text, "for an external broker")
+    username: str = key("", settings.text, "what the host logs in with at an external broker")
+    password: str = key("", settings.text, "and its password")
+    guest_username: str = key(
+        "",
+        settings.login,
+        "what guests are told to log in with at an external broker; empty: guest.yaml says it",
+    )
+    guest_password: str = key("", settings.passcode, "and its password")
+
+    @property
+    def is_external(self) -> bool:
+        """Whether the broker is somebody else's."""
+        return self.name == "external"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +135,16 @@ class VmConfig:
         10.0, settings.seconds(0.1, 3600), "seconds between two STILL_ALIVE"
     )
     id: str = key("", _mac_or_empty, "the guest's id where no interface has it")
+    environment_file: str = key(
+        "",
+        settings.text,
+        "a file that tells VMCONTROLLER_BROKER and VMCONTROLLER_CREDENTIAL; empty: SMBIOS does",
+    )
+    channel: str = key(
+        "auto",
+        settings.filled_text,
+        "the serial port to the host, for a guest without a network: auto, none, or its path",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,7 +160,28 @@ class GuestConfig:
 
 def load_host_config(path: str) -> HostConfig:
     """Read host.yaml; ConfigError names the file, the key and what is allowed."""
-    return settings.load(HostConfig, _read(path), path)
+    config = settings.load(HostConfig, _read(path), path)
+    check_broker(config.broker, path)
+    return config
+
+
+def check_broker(config: BrokerConfig, source: str) -> None:
+    """Raise ConfigError for keys of the broker that don't go together."""
+    if not config.is_external:
+        try:
+            settings.auto_or_addresses(list(config.host) or "auto")
+        except ValueError as error:
+            shown = ", ".join(config.host)
+            raise ConfigError(source, "broker.host", f"{error}, not {shown!r:.80}") from None
+        return
+    if len(config.host) != 1:
+        raise ConfigError(
+            source, "broker.host", "must be the one address or name of the external broker"
+        )
+    if not config.port:
+        raise ConfigError(source, "broker.port", "must be the external broker's port, not 0")
+    if config.guest_password and not config.guest_username:
+        raise ConfigError(source, "broker.guest_username", "must go with the guest_password")
 
 
 def load_guest_config(path: str) -> GuestConfig:

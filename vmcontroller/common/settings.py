@@ -7,8 +7,10 @@ and a value that its check refuses are a ConfigError that names the key and what
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import ipaddress
+import re
 from collections.abc import Callable, Hashable, Iterable
 from typing import Any, TypeVar, cast
 
@@ -68,7 +70,7 @@ def _value(field: dataclasses.Field[Any], value: object, source: str, path: str)
     try:
         return field.metadata["check"](value)
     except ValueError as error:
-        shown = "what is given" if field.name == "password" else f"{value!r:.80}"
+        shown = "what is given" if field.name.endswith("password") else f"{value!r:.80}"
         raise ConfigError(source, path, f"{error}, not {shown}") from None
 
 
@@ -170,6 +172,36 @@ def auto_or_addresses(value: object) -> tuple[str, ...]:
     if not addresses:
         raise ValueError("must be auto, an IP address or a list of IP addresses")
     return addresses
+
+
+_HOST_NAME = re.compile(
+    r"(?=.{1,253}$)[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?"
+    r"(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*"
+)
+
+
+def auto_or_hosts(value: object) -> tuple[str, ...]:
+    """`auto` (an empty tuple), one IP address, a list of them, or one host name."""
+    if isinstance(value, str) and value != "auto" and _HOST_NAME.fullmatch(value):
+        with contextlib.suppress(ValueError):
+            return auto_or_addresses(value)
+        if not value.replace(".", "").isdigit():  # an address that is none is no name
+            return (value,)
+    return auto_or_addresses(value)
+
+
+def login(value: object) -> str:
+    """What can be told to a guest as its login: nothing, or up to 64 characters."""
+    if not re.fullmatch(r"[^\s:]{0,64}", text(value)):
+        raise ValueError("must be at most 64 characters, without spaces and colons")
+    return text(value)
+
+
+def passcode(value: object) -> str:
+    """What can be told to a guest as its passcode: nothing, or up to 200 characters of ASCII."""
+    if not re.fullmatch(r"[!-~]{0,200}", text(value)):
+        raise ValueError("must be at most 200 characters of ASCII, without spaces")
+    return text(value)
 
 
 def absolute_path(value: object) -> str:
