@@ -88,7 +88,7 @@ class AgentTests(SynchronousTestCase):
         (sent,) = self.link.sent
         self.assertEqual(sent.destination, CONNECTIONS)
         self.assertEqual(sent.headers["from"], ID)
-        self.assertEqual(sent.headers["timestamp"], "1234.500")
+        self.assertEqual(sent.headers["timestamp"], "1234")
         self.assertEqual(
             sent.word,
             Hello(

@@ -38,7 +38,7 @@ class Voice:
         self._link.send(
             CONNECTIONS if about_presence else RESPONSES,
             said.body,
-            {**said.headers, "from": self._own_id, "timestamp": f"{self._time():.3f}"},
+            {**said.headers, "from": self._own_id, "timestamp": str(int(self._time()))},
         )
 
     async def writable(self) -> None:

@@ -55,7 +55,7 @@ class Conversation(Ears):
 
     def _say_at(self, destination: str, to: str, word: Word) -> None:
         said = word.how_to_say()
-        headers = {"to": to, "from": HOST_ID, "timestamp": f"{time.time():.6f}", **said.headers}
+        headers = {"to": to, "from": HOST_ID, "timestamp": str(int(time.time())), **said.headers}
         self._send(destination, said.body, headers)
 
     def connected(self) -> None:
