@@ -84,6 +84,22 @@ class ConnectTests(SynchronousTestCase):
         self.assertIsInstance(event, ErrorReceived)
         self.assertIs(session.state, State.CLOSED)
 
+    def test_what_a_refusal_says(self):
+        """RabbitMQ says the why in the body alone, others in both or in the message."""
+        for message, body, expected in (
+            (
+                "Bad CONNECT",
+                b"Access refused for user 'x'\n",
+                "Bad CONNECT: Access refused for user 'x'",
+            ),
+            ("User [x] is invalid", b"User [x] is invalid", "User [x] is invalid"),
+            ("no", b"", "no"),
+            ("", b" first\nsecond", "first"),
+            ("", b"", ""),
+        ):
+            event = ErrorReceived(message, {}, body)
+            self.assertEqual(event.detail, expected)
+
     def test_frames_out_of_turn(self):
         """A MESSAGE before CONNECTED, a second CONNECTED, anything after ERROR: faults."""
         early = ClientSession()

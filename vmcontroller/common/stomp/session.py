@@ -67,6 +67,14 @@ class ErrorReceived:
     headers: Mapping[str, str]
     body: bytes
 
+    @property
+    def detail(self) -> str:
+        """The message, and the body's first line where that says more: RabbitMQ's does."""
+        first = next(iter(self.body.decode(errors="replace").strip().splitlines()), "").strip()
+        if not self.text or not first or first in self.text:
+            return self.text or first
+        return f"{self.text}: {first:.200}"
+
 
 @dataclass(frozen=True, slots=True)
 class Disconnected:
