@@ -132,17 +132,6 @@ class ErrorTests(BrokerCase):
         self.assertEqual(error.header("content-type"), "text/plain")
         self.assertIn(b"destination", error.body)
 
-    def test_what_is_not_supported_yet(self):
-        """NACK and transactions answer clearly instead of doing something else."""
-        for octets in (
-            b"NACK\nid:1\n\n\0",
-            b"BEGIN\ntransaction:1\n\n\0",
-            b"COMMIT\ntransaction:1\n\n\0",
-            b"ABORT\ntransaction:1\n\n\0",
-            b"SEND\ndestination:/topic/a\ntransaction:1\n\n\0",
-        ):
-            self.assertIn("not supported", self.refused(octets).header("message"))
-
     def test_selectors(self):
         """Are refused: to ignore one would deliver everything to everybody."""
         octets = b"SUBSCRIBE\nid:0\ndestination:/topic/a\nselector:a=1\n\n\0"
@@ -220,9 +209,9 @@ class ErrorTests(BrokerCase):
         self.assertEqual(any(f.command == "ERROR" for f in peer.hear()), self.failed(peer))
         peer.lose()
         router = self.factory._router
-        self.assertEqual(router._topics, {})
-        waiting = sum(m.cost_bytes for q in router._queues.values() for m in q._messages)
-        self.assertEqual(router._queued_bytes, waiting)
+        self.assertEqual((router.topics, len(router.transactions)), ({}, 0))
+        waiting = sum(m.cost_bytes for q in router.queues.by_name.values() for m in q._messages)
+        self.assertEqual(router.queues.queued_bytes, waiting)
 
     def failed(self, peer):
         return peer.is_closing and peer.connection._reason != "disconnected"

@@ -60,7 +60,8 @@ class TopicTests(BrokerCase):
             peer.subscribe("/queue/a", "q")
             peer.lose()
         router = self.factory._router
-        self.assertEqual((router._topics, router._queues, router._queued_bytes), ({}, {}, 0))
+        self.assertEqual((router.topics, router.queues.by_name), ({}, {}))
+        self.assertEqual(router.queues.queued_bytes, 0)
         self.assertEqual((self.factory._by_peer, self.factory._connections), ({}, set()))
 
     def test_acknowledging_a_topic(self):
@@ -77,16 +78,35 @@ class TopicTests(BrokerCase):
         three.subscribe("/topic/a")
         self.assertEqual(three.bodies(), [])
 
-    def test_a_topic_remembers_a_bounded_number(self):
-        """Who never acknowledges a topic still hears it, and costs no memory for it."""
-        self.start(BrokerLimits(unacked_messages=10))
+    def test_a_topic_remembers_nothing(self):
+        """Who never acknowledges it costs no memory for that, and may do so later all the same."""
         one = self.session()
         one.subscribe("/topic/a", ack="client")
-        for _ in range(100):
+        for _ in range(2000):
             one.send("/topic/a", b"x")
-        self.assertEqual(len(one.bodies()), 100)
+        messages = one.hear()
         [subscription] = one.connection.peer.subscriptions.values()
-        self.assertEqual(list(subscription.unacked.values()), [None] * 10)
+        self.assertEqual(subscription.unacked, {})
+        for message in (messages[0], messages[-1]):
+            one.say("ACK", ("id", message.header("ack")))
+        self.assertFalse(one.is_closing)
+
+    def test_an_ack_of_what_a_topic_never_had(self):
+        """Another name, a number not reached yet, no number, or nothing to acknowledge: an ERROR."""
+        for ack, message_id in (
+            ("client", "/topic/b_1"),
+            ("client", "/topic/a_2"),
+            ("client", "/topic/a_x"),
+            ("client", "/topic/a_" + "9" * 5000),
+            ("client", "1"),
+            ("auto", "/topic/a_1"),
+        ):
+            self.start(self.limits)
+            one = self.session("1.1")
+            one.subscribe("/topic/a", ack=ack)
+            one.send("/topic/a")
+            one.say("ACK", ("message-id", message_id), ("subscription", "0"))
+            self.assertIn("names no message", one.error().header("message"))
 
 
 class MessageTests(BrokerCase):
@@ -234,7 +254,7 @@ class QueueTests(BrokerCase):
         for number in range(4):
             one.subscribe(f"/queue/{number}", str(number))
         self.assertEqual(len(one.bodies()), 4)
-        self.assertEqual(self.factory._router._queued_bytes, 0)
+        self.assertEqual(self.factory._router.queues.queued_bytes, 0)
 
 
 class AckTests(BrokerCase):

@@ -36,7 +36,16 @@ class BrokerLimits:
     burst_bytes: int = 256 << 10
     """What a queue gives to one consumer before it looks whether the consumer keeps up."""
     unacked_messages: int = 1000
-    """Delivered to one subscription and not acknowledged; a queue waits, a topic gives up."""
+    """Of a queue, delivered to one subscription and not acknowledged; then the queue waits."""
+    refusals: int = 3
+    """NACKs of one message of a queue; then it is dropped."""
+    transactions: int = 10
+    """Open at once on one connection."""
+    transaction_frames: int = 1000
+    """Held in all transactions of one connection until their COMMIT."""
+    transaction_bytes: int = 4 << 20
+    """Of the same, with what each frame costs beside its body; half of `outbox_bytes`, so that a
+    COMMIT alone makes nobody too slow."""
     queue_messages: int = 10_000
     """Waiting in one queue."""
     queue_bytes: int = 64 << 20

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 from vmcontroller.common.errors import ProtocolError
@@ -16,13 +17,29 @@ _COST_BYTES: Final = 1000
 """What a waiting message costs beside its body, roughly measured: objects, headers, slots."""
 
 
+def cost_bytes(headers: Iterable[tuple[str, str]], body: bytes) -> int:
+    """Return what a message or a frame takes in memory, roughly."""
+    return _COST_BYTES + len(body) + sum(len(name) + len(value) for name, value in headers)
+
+
 class RelayedMessage:
     """What one SEND becomes. `tail` is the same for all subscriptions; their own part precedes it.
 
-    `redelivered` is true once a consumer has had it and gone without acknowledging.
+    `redelivered` is true once a consumer has had it and not acknowledged; `refused_by` are the
+    serials of the subscriptions that refused it (NACK).
     """
 
-    __slots__ = ("_body", "_headers", "_tails", "message_id", "redelivered", "serial")
+    __slots__ = (
+        "_body",
+        "_cost_bytes",
+        "_headers",
+        "_tails",
+        "destination",
+        "message_id",
+        "redelivered",
+        "refused_by",
+        "serial",
+    )
 
     def __init__(self, destination: str, serial: int, frame: Frame, sender: str | None) -> None:
         message_id = f"{destination}_{serial}"
@@ -33,17 +50,21 @@ class RelayedMessage:
             own.append(("from", sender))
             theirs = [h for h in frame.headers if h[0] not in REPLACED and h[0] != "from"]
         self.serial = serial
+        self.destination = destination
         self.message_id = message_id
         self.redelivered = False
+        self.refused_by: tuple[int, ...] = ()
         self._headers = own + theirs
         self._body = frame.body
         self._tails: dict[Version, bytes] = {}
+        self._cost_bytes = 0
 
     @property
     def cost_bytes(self) -> int:
-        """What it takes in memory, roughly."""
-        headers = sum(len(name) + len(value) for name, value in self._headers)
-        return _COST_BYTES + headers + len(self._body)
+        """What it takes in memory, roughly. Only queues ask."""
+        if not self._cost_bytes:
+            self._cost_bytes = cost_bytes(self._headers, self._body)
+        return self._cost_bytes
 
     def tail(self, version: Version) -> bytes:
         """Return the octets from the message-id to the NUL."""

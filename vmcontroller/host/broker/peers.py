@@ -44,8 +44,8 @@ class Subscription:
     head: bytes
     """The first lines of its MESSAGE frames."""
     is_of_queue: bool
-    unacked: dict[str, RelayedMessage | None] = field(default_factory=dict)
-    """By message-id, oldest first. None for a topic, which never delivers again."""
+    unacked: dict[str, RelayedMessage] = field(default_factory=dict)
+    """By message-id, oldest first. Empty for a topic, which never delivers again."""
 
     def deliver(self, message: RelayedMessage) -> tuple[Peer, bytes, bytes]:
         """Return what to write to whom; remember the message if it must be acknowledged."""
@@ -53,7 +53,8 @@ class Subscription:
         if message.redelivered:
             head += b"redelivered:true\n"
         if self.ack is not Ack.AUTO:
-            self.unacked[message.message_id] = message if self.is_of_queue else None
+            if self.is_of_queue:
+                self.unacked[message.message_id] = message
             if self.peer.version is Version.V1_2:
                 head += header_lines((("ack", self.ack_id(message.message_id)),), Version.V1_2)
         return self.peer, head, message.tail(self.peer.version)
@@ -62,13 +63,11 @@ class Subscription:
         """Return the name of a delivery for STOMP 1.2's ACK: unique on the connection."""
         return f"{self.serial}-{message_id}"
 
-    def acknowledge(self, message_id: str) -> list[RelayedMessage | None]:
-        """Forget the message, and those before it if the mode says so.
+    def settle(self, message_id: str) -> list[RelayedMessage]:
+        """Forget the message, and those before it if the mode says so; return them.
 
-        Returns what was forgotten; nothing if this message awaits nothing.
+        It must be one of `unacked`.
         """
-        if message_id not in self.unacked:
-            return []
         if self.ack is Ack.INDIVIDUAL:
             return [self.unacked.pop(message_id)]
         done = []

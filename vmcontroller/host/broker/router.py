@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from vmcontroller.common.errors import AccessDenied, ProtocolError
@@ -10,11 +11,20 @@ from vmcontroller.common.stomp.frames import Frame, Version, encode, quoted
 from vmcontroller.host.broker.limits import BrokerLimits
 from vmcontroller.host.broker.messages import RelayedMessage
 from vmcontroller.host.broker.peers import Ack, Peer, Subscription, first_lines
-from vmcontroller.host.broker.queues import Outgoing, Queue
+from vmcontroller.host.broker.queues import Outgoing, Queues
 from vmcontroller.host.broker.rights import Rights, Role
+from vmcontroller.host.broker.transactions import (
+    Held,
+    HeldSend,
+    Settlement,
+    Transactions,
+    check_settlements,
+)
 
 QUEUE_PREFIX: Final = "/queue/"
 """Every other name is a topic, with or without a prefix, as in MorbidQ."""
+
+_SERIAL: Final = re.compile("[0-9]{1,18}")
 
 
 class Router:
@@ -26,12 +36,11 @@ class Router:
     """
 
     def __init__(self, *, rights: Rights, limits: BrokerLimits) -> None:
-        self.throttled: set[Peer] = set()
+        self.queues = Queues(limits)
+        self.topics: dict[str, dict[Subscription, None]] = {}
+        self.transactions = Transactions(limits)
         self._rights = rights
         self._limits = limits
-        self._topics: dict[str, dict[Subscription, None]] = {}
-        self._queues: dict[str, Queue] = {}
-        self._queued_bytes = 0
         self._messages = 0
         self._subscriptions = 0
         self._verbs: dict[str, Callable[[Peer, Frame], list[Outgoing]]] = {
@@ -39,8 +48,17 @@ class Router:
             "SUBSCRIBE": self._subscribe,
             "UNSUBSCRIBE": self._unsubscribe,
             "ACK": self._ack,
+            "NACK": self._nack,
+            "BEGIN": self._begin,
+            "COMMIT": self._commit,
+            "ABORT": self._abort,
             "DISCONNECT": lambda _peer, _frame: [],
         }
+
+    @property
+    def throttled(self) -> set[Peer]:
+        """Who has been given so much by queues that it must be seen to keep up first."""
+        return self.queues.throttled
 
     def receive(self, peer: Peer, frame: Frame) -> list[Outgoing]:
         """Do what a frame asks; return what to write to whom, a RECEIPT last.
@@ -53,8 +71,6 @@ class Router:
                 f"{frame.command} is not supported by this broker in a session; "
                 f"supported are {', '.join(self._verbs)}"
             )
-        if frame.header("transaction") is not None:
-            raise ProtocolError("transactions are not supported by this broker")
         out = verb(peer, frame)
         receipt_id = frame.header("receipt")
         if receipt_id is not None:
@@ -65,6 +81,7 @@ class Router:
     def lost(self, peer: Peer) -> list[Outgoing]:
         """Forget a peer; what it has not acknowledged goes to other consumers of the queue."""
         self.throttled.discard(peer)
+        self.transactions.forget(peer)
         gone = list(peer.subscriptions.values())
         peer.subscriptions.clear()
         return self._remove(gone)
@@ -73,68 +90,71 @@ class Router:
         """Let queues give to a peer again that has kept up."""
         self.throttled.discard(peer)
         peer.given_bytes = 0
-        return self._dispatch(
-            {s.destination: None for s in peer.subscriptions.values() if _is_queue(s.destination)}
+        return self.queues.dispatch(
+            {s.destination: None for s in peer.subscriptions.values() if s.is_of_queue}
         )
 
     def _send(self, peer: Peer, frame: Frame) -> list[Outgoing]:
         destination = _needed(frame, "destination")
         if not self._rights.may_send(peer.principal, destination):
             raise AccessDenied(f"{peer.principal} may not send to {quoted(destination)}")
-        if _is_queue(destination):
-            return self._enqueue(destination, self._message(peer, destination, frame))
-        listeners = self._topics.get(destination)
+        if frame.header("transaction") is not None:
+            return self._hold(peer, frame, HeldSend(destination=destination, frame=frame))
+        if destination.startswith(QUEUE_PREFIX):
+            message = self._message(peer, destination, frame)
+            self.queues.check_room((message,))
+            self.queues.put(message)
+            return self.queues.dispatch((destination,))
+        listeners = self.topics.get(destination)
         if listeners is None:
             return []
         message = self._message(peer, destination, frame)
-        return [listener.deliver(message) for listener in self._keeping_up(listeners)]
+        return [listener.deliver(message) for listener in listeners]
 
     def _message(self, peer: Peer, destination: str, frame: Frame) -> RelayedMessage:
         self._messages += 1
         sender = peer.principal.id if peer.principal.role is Role.GUEST else None
         return RelayedMessage(destination, self._messages, frame, sender)
 
-    def _keeping_up(self, listeners: Iterable[Subscription]) -> Iterable[Subscription]:
-        # A topic does not wait: what was not acknowledged is only remembered, so the oldest goes.
-        for listener in listeners:
-            if len(listener.unacked) >= self._limits.unacked_messages:
-                del listener.unacked[next(iter(listener.unacked))]
-            yield listener
+    def _begin(self, peer: Peer, frame: Frame) -> list[Outgoing]:
+        self.transactions.begin(peer, _needed(frame, "transaction"))
+        return []
 
-    def _enqueue(self, destination: str, message: RelayedMessage) -> list[Outgoing]:
-        queue = self._queues.get(destination)
-        if queue is None:
-            queue = Queue(self._limits)
-        if len(queue) >= self._limits.queue_messages:
-            raise ProtocolError(
-                f"{quoted(destination)} is full: {self._limits.queue_messages} messages wait in it"
-            )
-        if self._queued_bytes + message.cost_bytes > self._limits.queue_bytes:
-            raise ProtocolError(
-                f"{quoted(destination)} cannot take the message: "
-                f"{self._limits.queue_bytes} bytes may wait in all queues"
-            )
-        self._queues[destination] = queue
-        queue.put(message)
-        self._queued_bytes += message.cost_bytes
-        return self._dispatch((destination,))
+    def _hold(self, peer: Peer, frame: Frame, held: Held) -> list[Outgoing]:
+        self.transactions.hold(peer, _needed(frame, "transaction"), held, frame)
+        return []
 
-    def _dispatch(self, destinations: Iterable[str]) -> list[Outgoing]:
+    def _abort(self, peer: Peer, frame: Frame) -> list[Outgoing]:
+        _ = self.transactions.end(peer, _needed(frame, "transaction"))
+        return []
+
+    def _commit(self, peer: Peer, frame: Frame) -> list[Outgoing]:
+        held = self.transactions.end(peer, _needed(frame, "transaction"))
+        steps = [
+            self._message(peer, each.destination, each.frame)
+            if isinstance(each, HeldSend)
+            else each
+            for each in held
+        ]
+        # All that can fail comes first; from then on all of it is done.
+        check_settlements(held)
+        self.queues.check_room(
+            step
+            for step in steps
+            if isinstance(step, RelayedMessage) and step.destination.startswith(QUEUE_PREFIX)
+        )
         out: list[Outgoing] = []
-        for destination in destinations:
-            queue = self._queues[destination]
-            while (taken := queue.take(self.throttled)) is not None:
-                message, consumer = taken
-                out.append(consumer.deliver(message))
-                peer = consumer.peer
-                peer.given_bytes += message.cost_bytes
-                if consumer.ack is Ack.AUTO:
-                    self._queued_bytes -= message.cost_bytes
-                if peer.given_bytes > self._limits.burst_bytes:
-                    self.throttled.add(peer)
-            if queue.is_idle:
-                del self._queues[destination]
-        return out
+        touched: dict[str, None] = {}
+        for step in steps:
+            if isinstance(step, Settlement):
+                touched.update(self._settled(step))
+            elif step.destination.startswith(QUEUE_PREFIX):
+                self.queues.put(step)
+                touched[step.destination] = None
+            else:
+                listeners = self.topics.get(step.destination, ())
+                out += [listener.deliver(step) for listener in listeners]
+        return out + self.queues.dispatch(touched)
 
     def _subscribe(self, peer: Peer, frame: Frame) -> list[Outgoing]:
         destination = _needed(frame, "destination")
@@ -161,16 +181,15 @@ class Router:
             serial=self._subscriptions,
             destination=destination,
             ack=_ack_mode(frame),
-            is_of_queue=_is_queue(destination),
+            is_of_queue=destination.startswith(QUEUE_PREFIX),
             head=first_lines(peer.version, subscription_id),
         )
         peer.subscriptions[key] = subscription
         if not subscription.is_of_queue:
-            self._topics.setdefault(destination, {})[subscription] = None
+            self.topics.setdefault(destination, {})[subscription] = None
             return []
-        queue = self._queues.setdefault(destination, Queue(self._limits))
-        queue.join(subscription)
-        return self._dispatch((destination,))
+        self.queues.join(subscription)
+        return self.queues.dispatch((destination,))
 
     def _unsubscribe(self, peer: Peer, frame: Frame) -> list[Outgoing]:
         key = frame.header("id")
@@ -183,38 +202,66 @@ class Router:
             raise ProtocolError(f"there is no subscription {quoted(key)} on this connection")
         return self._remove([subscription])
 
-    def _remove(self, gone: Iterable[Subscription]) -> list[Outgoing]:
-        unacked: dict[str, list[RelayedMessage]] = {}
+    def _remove(self, gone: Sequence[Subscription]) -> list[Outgoing]:
+        of_queues = [subscription for subscription in gone if subscription.is_of_queue]
         for subscription in gone:
-            destination = subscription.destination
             if subscription.is_of_queue:
-                self._queues[destination].leave(subscription)
-                back = [message for message in subscription.unacked.values() if message]
-                unacked.setdefault(destination, []).extend(back)
                 continue
-            listeners = self._topics[destination]
+            listeners = self.topics[subscription.destination]
             del listeners[subscription]
             if not listeners:
-                del self._topics[destination]
-        for destination, messages in unacked.items():
-            for message in messages:
-                message.redelivered = True
-            self._queues[destination].put_back(sorted(messages, key=lambda m: m.serial))
-        return self._dispatch(unacked)
+                del self.topics[subscription.destination]
+        self.queues.leave(of_queues)
+        return self.queues.dispatch({s.destination: None for s in of_queues})
 
     def _ack(self, peer: Peer, frame: Frame) -> list[Outgoing]:
-        for subscription, message_id in _named_deliveries(peer, frame):
-            done = subscription.acknowledge(message_id)
-            if done and subscription.is_of_queue:
-                self._queued_bytes -= sum(message.cost_bytes for message in done if message)
-                return self._dispatch((subscription.destination,))
-            if done:
-                return []
-        raise ProtocolError("ACK names no message that awaits acknowledgement on this connection")
+        return self._settle(peer, frame, accepted=True)
 
+    def _nack(self, peer: Peer, frame: Frame) -> list[Outgoing]:
+        if peer.version is Version.V1_0:
+            raise ProtocolError("STOMP 1.0 has no NACK")
+        return self._settle(peer, frame, accepted=False)
 
-def _is_queue(destination: str) -> bool:
-    return destination.startswith(QUEUE_PREFIX)
+    def _settle(self, peer: Peer, frame: Frame, *, accepted: bool) -> list[Outgoing]:
+        subscription, message_id = self._named_delivery(peer, frame)
+        settlement = Settlement(subscription=subscription, message_id=message_id, accepted=accepted)
+        if frame.header("transaction") is not None:
+            return self._hold(peer, frame, settlement)
+        return self.queues.dispatch(self._settled(settlement))
+
+    def _settled(self, settlement: Settlement) -> dict[str, None]:
+        """Settle what waits for it; return which queue may go on."""
+        subscription = settlement.subscription
+        if not subscription.is_of_queue:
+            return {}
+        messages = subscription.settle(settlement.message_id)
+        if settlement.accepted:
+            self.queues.accept(messages)
+        else:
+            self.queues.refuse(subscription, messages)
+        return {subscription.destination: None}
+
+    def _named_delivery(self, peer: Peer, frame: Frame) -> tuple[Subscription, str]:
+        """Return the delivery that an ACK or NACK means. Raises ProtocolError if none awaits it."""
+        subscriptions, message_id = _named(peer, frame)
+        for subscription in subscriptions:
+            if self._awaits(subscription, message_id):
+                return subscription, message_id
+        raise ProtocolError(
+            f"{frame.command} names no message that awaits acknowledgement on this connection"
+        )
+
+    def _awaits(self, subscription: Subscription, message_id: str) -> bool:
+        if subscription.is_of_queue:
+            return message_id in subscription.unacked
+        # A topic remembers nothing: it is enough that there has been such a message.
+        name, _, serial = message_id.rpartition("_")
+        return (
+            subscription.ack is not Ack.AUTO
+            and name == subscription.destination
+            and _SERIAL.fullmatch(serial) is not None
+            and int(serial) <= self._messages
+        )
 
 
 def _needed(frame: Frame, name: str) -> str:
@@ -232,13 +279,14 @@ def _ack_mode(frame: Frame) -> Ack:
         raise ProtocolError(f"ack {quoted(mode)} is not one of {', '.join(Ack)}") from None
 
 
-def _named_deliveries(peer: Peer, frame: Frame) -> list[tuple[Subscription, str]]:
-    """Return the deliveries that an ACK may mean: one, or in 1.0 one for each subscription."""
+def _named(peer: Peer, frame: Frame) -> tuple[list[Subscription], str]:
+    """Return the message-id of an ACK or NACK, and the subscriptions that it may be of."""
+    mine = peer.subscriptions
     if peer.version is Version.V1_2:
         serial, _, message_id = _needed(frame, "id").partition("-")
-        return [(s, message_id) for s in peer.subscriptions.values() if str(s.serial) == serial]
+        return [s for s in mine.values() if str(s.serial) == serial], message_id
     message_id = _needed(frame, "message-id")
     if peer.version is Version.V1_1:
-        subscription = peer.subscriptions.get(_needed(frame, "subscription"))
-        return [] if subscription is None else [(subscription, message_id)]
-    return [(s, message_id) for s in peer.subscriptions.values()]
+        key = _needed(frame, "subscription")
+        return [mine[key]] if key in mine else [], message_id
+    return list(mine.values()), message_id
