@@ -17,6 +17,7 @@ from vmcontroller.common.words.commands import (
     CmdStarted,
     CmdStored,
 )
+from vmcontroller.common.words.credentials import CredentialKept, NewCredential
 from vmcontroller.common.words.files import (
     FileCredit,
     FileData,
@@ -60,6 +61,8 @@ EVERY_WORD = (
             output_limit_bytes=10,
         ),
     ),
+    NewCredential(login="u", passcode="3-ab"),
+    CredentialKept(generation=3),
     CmdStarted(cmd_id="c", pid=4711),
     CmdOutput(cmd_id="c", stream="stderr", offset=7, data=b"\n\x00 {}"),
     CmdResult(

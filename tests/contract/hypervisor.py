@@ -19,6 +19,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.trial.unittest import TestCase
 
 from tests.contract.hypervisor_fixture import DEADLINE_S, Events, Fixture
+from vmcontroller.common.credentials import Credential
 from vmcontroller.common.errors import (
     BadArgument,
     HypervisorUnreachable,
@@ -175,6 +176,24 @@ class HypervisorContract(TestCase):
         self.assertEqual(await self.state(vm), state)
 
     # Making, listing and removing.
+
+    async def test_credential(self) -> None:
+        """A machine is told a credential whether it is off or on, and says whose it has."""
+        vm = await self.create()
+        self.assertEqual(vm.told_login, "")
+        first = Credential(login=vm.uuid, passcode="1-a")
+        await self.hypervisor.tell(vm.uuid, first)
+        self.assertEqual((await self.listed(vm)).told_login, vm.uuid)
+        second = Credential(login=vm.uuid, passcode="2-b")
+        await self.hypervisor.start(vm.uuid, dataclasses.replace(self.agent, credential=second))
+        await self.events.until(vm.uuid, VmState.RUNNING)
+        await self.hypervisor.tell(vm.uuid, first)
+        self.assertEqual((await self.listed(vm)).told_login, vm.uuid)
+        with self.assertRaises(NoSuchVM):
+            await self.hypervisor.tell("11111111-1111-4111-8111-111111111111", first)
+
+    async def listed(self, vm: Vm) -> Vm:
+        return next(each for each in await self.hypervisor.list_vms() if each.uuid == vm.uuid)
 
     async def test_new_machine_is_listed_and_reported(self) -> None:
         """A new machine is off, listed as create answered, and reported once."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from uuid import uuid4
 
+from vmcontroller.common.credentials import Credential
 from vmcontroller.common.errors import (
     HypervisorUnreachable,
     InvalidState,
@@ -38,6 +39,7 @@ class FakeHypervisor:
         self.obedient = obedient
         """Whether guests go off when asked."""
         self.presses = 0
+        self.told: dict[str, Credential] = {}
         self._listener: Callable[[VmChanged], None] | None = None
 
     async def open(self, listener):
@@ -74,8 +76,16 @@ class FakeHypervisor:
         del self.world[uuid]
         self._report(VmChanged(uuid=uuid, name=vm.name, state=None))
 
+    async def tell(self, uuid: str, credential: Credential) -> None:
+        vm = self._need(uuid, "tell", *VmState)
+        self.world[uuid] = replace(vm, told_login=credential.login)
+        self.told[uuid] = credential
+
     async def start(self, uuid: str, agent: AgentAddress) -> None:
-        self.becomes(self._need(uuid, "start", *OFF), VmState.RUNNING)
+        vm = self._need(uuid, "start", *OFF)
+        if agent.credential is not None:
+            await self.tell(uuid, agent.credential)
+        self.becomes(self.world[vm.uuid], VmState.RUNNING)
 
     async def shutdown(self, uuid: str) -> None:
         vm = self._need(uuid, "shutdown", VmState.RUNNING)

@@ -12,12 +12,14 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.guest.fakes import FakeLink
+from vmcontroller.common.credentials import Credential
 from vmcontroller.common.destinations import CONNECTIONS, RESPONSES
 from vmcontroller.common.model import CommandSpec
 from vmcontroller.common.stomp.client import Message
 from vmcontroller.common.words import Word
 from vmcontroller.common.words.commands import CmdResult, CmdRun
 from vmcontroller.common.words.presence import (
+    CAPABILITIES,
     Aint,
     Bye,
     Descriptor,
@@ -27,7 +29,9 @@ from vmcontroller.common.words.presence import (
     StillAlive,
 )
 from vmcontroller.guest.agent import HELLO_MOST_S, Agent
+from vmcontroller.common.words.credentials import CredentialKept, NewCredential
 from vmcontroller.guest.files import GuestFiles
+from vmcontroller.guest.identity import About
 from vmcontroller.guest.runner import Runner
 from vmcontroller.guest.voice import Voice
 
@@ -41,7 +45,9 @@ class AgentTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = MemoryReactorClock()
         self.link = FakeLink()
-        voice = Voice(link=self.link, own_id=ID, time=lambda: 1234.5)
+        voice = Voice(link=self.link, time=lambda: 1234.5)
+        voice.own_id = ID
+        self.kept: list[Credential] = []
         folder = Path(self.mktemp())
         folder.mkdir()
         self.runner = Runner(
@@ -58,11 +64,21 @@ class AgentTests(SynchronousTestCase):
             voice=voice,
             runner=self.runner,
             files=self.files,
-            describe=lambda: Descriptor(id=ID, hostname="guest"),
-            session="this-start",
-            version="1.2.3",
+            about=About(
+                descriptor=lambda: Descriptor(id=ID, hostname="guest"),
+                session="this-start",
+                version="1.2.3",
+                boot_id="this-boot",
+                load=lambda: 0.5,
+            ),
+            keep=self.keep,
             beacon_interval_s=BEACON_S,
         )
+
+    def keep(self, credential: Credential) -> None:
+        if credential.login == "no-room":
+            raise OSError("no space left")
+        self.kept.append(credential)
 
     def hear(self, word: Word) -> None:
         said = word.how_to_say()
@@ -95,8 +111,27 @@ class AgentTests(SynchronousTestCase):
                 descriptor=Descriptor(id=ID, hostname="guest"),
                 session="this-start",
                 agent_version="1.2.3",
+                capabilities=CAPABILITIES,
+                boot_id="this-boot",
+                epoch=1,
             ),
         )
+
+    def test_epoch(self) -> None:
+        """Each connection of this start of the agent has a number of its own."""
+        for expected in (1, 2, 3):
+            self.agent.connected()
+            self.assertEqual([word.epoch for word in self.link.words()], [expected])
+            self.agent.lost("cut")
+
+    def test_a_new_credential(self) -> None:
+        """It is kept before the host is told so; where it can't be kept nothing is said."""
+        self.greet()
+        self.hear(NewCredential(login="u", passcode="7-abc"))
+        self.assertEqual(self.kept, [Credential(login="u", passcode="7-abc")])
+        self.assertEqual(self.link.words(), [CredentialKept(generation=7)])
+        self.hear(NewCredential(login="no-room", passcode="8-abc"))
+        self.assertEqual(self.link.words(), [])
 
     def test_hello_is_repeated(self) -> None:
         """Until the host answers, HELLO is said again, ever more rarely, and no beacon."""
@@ -116,7 +151,7 @@ class AgentTests(SynchronousTestCase):
             self.clock.advance(BEACON_S - 0.1)
             self.assertEqual(self.names(), [])
             self.clock.advance(0.1)
-            self.assertEqual(self.link.words(), [StillAlive(session="this-start")])
+            self.assertEqual(self.link.words(), [StillAlive(session="this-start", load=0.5)])
 
     def test_lost(self) -> None:
         """Without a connection nothing is said; on the next one it begins with HELLO."""

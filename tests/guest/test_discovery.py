@@ -14,7 +14,7 @@ from vmcontroller.common.errors import NotConnected
 from vmcontroller.guest.discovery import BrokerAddress, DiscoveredEndpoint, choose_broker
 from vmcontroller.guest.network import DefaultRoute
 
-TOLD = ("x", "vmcontroller.broker=10.9.9.9:7000")
+TOLD = ("10.9.9.9", 7000)
 ROUTES = (
     DefaultRoute(interface="ppp0", gateway=""),
     DefaultRoute(interface="eth0", gateway="192.168.122.1"),
@@ -38,14 +38,14 @@ class ChoiceTests(SynchronousTestCase):
 
     def test_gateway_last(self) -> None:
         """The first route with a gateway, at the configured port."""
-        chosen = choose_broker(BrokerClientConfig(port=6), (), ROUTES)
+        chosen = choose_broker(BrokerClientConfig(port=6), None, ROUTES)
         self.assertEqual((chosen.host, chosen.port), ("192.168.122.1", 6))
         self.assertIn("eth0", chosen.why)
 
     def test_no_network(self) -> None:
         """Without any of them the attempt fails, saying what is missing."""
         with self.assertRaisesRegex(NotConnected, "no default gateway"):
-            choose_broker(BrokerClientConfig(), (), ())
+            choose_broker(BrokerClientConfig(), None, ())
 
 
 @implementer(IHostnameResolver)

@@ -7,7 +7,14 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from vmcontroller.common.config import VmConfig
-from vmcontroller.guest.identity import choose_interface, describe
+from vmcontroller.guest.identity import (
+    choose_id,
+    choose_interface,
+    describe,
+    named,
+    read_boot_id,
+    read_load,
+)
 from vmcontroller.guest.network import (
     DefaultRoute,
     Interface,
@@ -15,6 +22,7 @@ from vmcontroller.guest.network import (
     read_default_routes,
     read_interfaces,
 )
+from vmcontroller.guest.smbios import read_uuid
 
 ETH0 = Interface(name="eth0", mac="52:54:00:00:00:01", physical=True)
 ETH1 = Interface(name="eth1", mac="52:54:00:00:00:02", physical=True)
@@ -104,9 +112,24 @@ class DescribeTests(SynchronousTestCase):
         """`vm.id` names the guest, even where no interface does."""
         config = VmConfig(id="52:54:00:aa:bb:cc", network_interface="no-such-interface")
         descriptor = describe(config)
-        assert descriptor is not None
         self.assertEqual(descriptor.id, "52:54:00:AA:BB:CC")
 
     def test_nothing_to_be_named_by(self) -> None:
-        """Without an id and an interface there is no descriptor yet."""
-        self.assertIsNone(describe(VmConfig(network_interface="no-such-interface")))
+        """Without an interface it is the VM's UUID; without that nothing, and the broker tells."""
+        nothing = VmConfig(network_interface="no-such-interface")
+        self.assertIsNone(choose_id(nothing, None, ""))
+        own = choose_id(nothing, None, "11111111-1111-4111-8111-111111111111")
+        assert own is not None
+        self.assertEqual(own, choose_id(nothing, None, "11111111-1111-4111-8111-111111111111"))
+        self.assertEqual(own[:3], "02:", "locally administered")
+        self.assertEqual(describe(nothing).id, choose_id(nothing, None, read_uuid()) or "")
+
+    def test_the_connection_counts(self) -> None:
+        """Who this guest is on its connection goes before what its devices say."""
+        self.assertEqual(named(describe(VmConfig()), "52:54:00:00:00:09").id, "52:54:00:00:00:09")
+
+    def test_this_system(self) -> None:
+        """It has a name, a boot and a load, for whoever looks at its guests."""
+        self.assertTrue(describe(VmConfig()).os)
+        self.assertTrue(read_boot_id())
+        self.assertGreaterEqual(read_load(), 0)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from vmcontroller.guest.smbios import oem_strings, read_oem_strings, read_uuid, told_broker
+from vmcontroller.guest.smbios import oem_strings, read_oem_strings, read_uuid
 
 
 def structure(*strings: bytes, count: int | None = None) -> bytes:
@@ -49,26 +49,6 @@ class OemStringsTests(SynchronousTestCase):
         texts = texts[:255]
         raw = structure(*(text.encode() for text in texts))
         self.assertEqual(oem_strings(raw), tuple(texts))
-
-
-class BrokerTests(SynchronousTestCase):
-    """The broker's address among the strings."""
-
-    def test_forms(self) -> None:
-        """A name, an IPv4 address and a bracketed IPv6 address are understood."""
-        for text, expected in (
-            ("192.168.122.1:61613", ("192.168.122.1", 61613)),
-            ("host.example:1", ("host.example", 1)),
-            ("[fd00::1]:65535", ("fd00::1", 65535)),
-        ):
-            self.assertEqual(told_broker([f"vmcontroller.broker={text}"]), expected)
-
-    def test_nonsense_is_passed_over(self) -> None:
-        """A malformed string does not hide a good one after it."""
-        bad = ("", ":1", "a:", "a:0", "a:65536", "fd00::1:61613", "[x]:1", "a b:1")
-        strings = ["something else", *(f"vmcontroller.broker={text}" for text in bad)]
-        self.assertIsNone(told_broker(strings))
-        self.assertEqual(told_broker([*strings, "vmcontroller.broker=h:7"]), ("h", 7))
 
 
 class ReadingTests(SynchronousTestCase):

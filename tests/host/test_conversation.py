@@ -7,13 +7,16 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.host.wiring import conversation_of
+from vmcontroller.common.credentials import Credential
 from vmcontroller.common.destinations import REQUESTS, requests_of
 from vmcontroller.common.errors import GuestUnreachable, NotConnected
 from vmcontroller.common.model import CommandSpec, GuestId, guest_id
 from vmcontroller.common.stomp.client import Message
 from vmcontroller.common.words import Utterance, Word, hear
 from vmcontroller.common.words.commands import CmdResult, CmdRun, CmdStarted
+from vmcontroller.common.words.credentials import CredentialKept, NewCredential
 from vmcontroller.common.words.presence import (
+    PROTOCOL_VERSION,
     Aint,
     Bye,
     Descriptor,
@@ -27,6 +30,19 @@ from vmcontroller.host.hypervisor.base import Vm, VmState
 ONE = guest_id("52:54:00:00:00:01")
 TWO = guest_id("52:54:00:00:00:02")
 VM = Vm(uuid="u", name="vm", state=VmState.RUNNING, macs=(ONE,))
+
+
+class Owing:
+    """Owes every guest a credential."""
+
+    def __init__(self) -> None:
+        self.kept_by = []
+
+    def owed(self, guest):
+        return Credential(login="u", passcode="2-x")
+
+    def kept(self, guest, generation):
+        self.kept_by.append((guest, generation))
 
 
 class ConversationTests(SynchronousTestCase):
@@ -50,6 +66,10 @@ class ConversationTests(SynchronousTestCase):
     def hello(self, sender: GuestId = ONE, session: str = "s", **more) -> None:
         self.says(Hello(descriptor=Descriptor(id=sender), session=session, **more), sender)
 
+    def said(self, kind):
+        """Return what was said of this kind, with the place where."""
+        return [(where, word) for where, word in self.sent if isinstance(word, kind)]
+
     def ping(self, timeout_s: float = 5) -> Deferred:
         return Deferred.fromCoroutine(self.conversation.ping(ONE, "vm", timeout_s))
 
@@ -60,10 +80,69 @@ class ConversationTests(SynchronousTestCase):
     def test_hello_is_answered(self) -> None:
         """A guest learns on its own topic that the host knows it."""
         self.hello()
-        destination, word = self.sent[-1]
+        destination, word = self.said(Hello)[-1]
         self.assertEqual(destination, requests_of(ONE))
-        self.assertIsInstance(word, Hello)
         self.assertIsNotNone(self.conversation.guests.get(ONE))
+
+    def test_the_lower_version_counts(self) -> None:
+        """Both sides speak what both can; an old agent is never given a word it can't know."""
+        self.conversation.owing = Owing()
+        for theirs, agreed in (
+            (1, 1),
+            (PROTOCOL_VERSION, PROTOCOL_VERSION),
+            (99, PROTOCOL_VERSION),
+        ):
+            self.hello(protocol=theirs, capabilities=("credential",))
+            self.assertEqual(self.said(Hello)[-1][1].protocol, agreed)
+            self.assertEqual(self.conversation.guests.get(ONE).protocol, agreed)
+            self.assertEqual(bool(self.said(NewCredential)), theirs > 1)
+
+    def test_a_credential_that_is_owed(self) -> None:
+        """It is given after HELLO, and given no more once the guest has it."""
+        self.conversation.owing = owing = Owing()
+        self.hello(capabilities=("credential",))
+        [(destination, word)] = self.said(NewCredential)
+        self.assertEqual(destination, requests_of(ONE))
+        self.assertEqual((word.login, word.passcode), ("u", "2-x"))
+        self.says(CredentialKept(generation=2))
+        self.assertEqual(owing.kept_by, [(ONE, 2)])
+
+    def test_an_old_hello(self) -> None:
+        """One that comes late, of an earlier connection of the same agent, changes nothing."""
+        self.hello(epoch=2, boot_id="b")
+        answers = len(self.said(Hello))
+        self.hello(epoch=1)
+        self.assertEqual(len(self.said(Hello)), answers)
+        self.assertEqual(self.conversation.guests.get(ONE).boot_id, "b")
+        self.hello(session="started anew", epoch=1)
+        self.assertEqual(len(self.said(Hello)), answers + 1)
+
+    def test_latency_and_load(self) -> None:
+        """Measured at HELLO and then now and then; the beacon brings the load."""
+        self.hello()
+        self.assertLess(self.conversation.guests.get(ONE).latency_s, 0)
+        self.clock.advance(0.25)
+        self.says(Pong(ping_id=self.said(Ping)[-1][1].ping_id))
+        self.assertEqual(self.conversation.guests.get(ONE).latency_s, 0.25)
+        pings = len(self.said(Ping))
+        for _ in range(6):
+            self.clock.advance(10)
+            self.says(StillAlive(session="s", load=1.5))
+        self.assertEqual(self.conversation.guests.get(ONE).load, 1.5)
+        self.assertEqual(len(self.said(Ping)), pings + 1)
+
+    def test_a_pong_for_another(self) -> None:
+        """Nobody's answer counts for another guest's latency."""
+        self.hello()
+        self.hello(TWO)
+        self.says(Pong(ping_id=self.said(Ping)[0][1].ping_id), TWO)
+        self.assertLess(self.conversation.guests.get(ONE).latency_s, 0)
+
+    def test_a_beacon_of_another_start(self) -> None:
+        """The beacon of an agent whose HELLO was lost asks for it."""
+        self.hello()
+        self.says(StillAlive(session="another"))
+        self.assertIsInstance(self.sent[-1][1], Aint)
 
     def test_connected(self) -> None:
         """When the host has (again) a broker, all guests are asked for their HELLO."""
@@ -175,7 +254,7 @@ class ConversationTests(SynchronousTestCase):
         cmd_id = self.run_one()
         self.says(CmdStarted(cmd_id=cmd_id, pid=1))
         self.hello(commands={cmd_id: (0, 0), "unknown": (0, 0)})
-        self.assertEqual(self.sent[-1][1].commands, {cmd_id: (0, 0)})
+        self.assertEqual(self.said(Hello)[-1][1].commands, {cmd_id: (0, 0)})
 
     def test_paused_for_longer_than_the_grace(self) -> None:
         """A command sent to a paused guest is sent again when the same agent comes back."""

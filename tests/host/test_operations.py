@@ -21,9 +21,12 @@ from vmcontroller.common.errors import (
 from vmcontroller.common.model import CommandSpec, GuestId
 from vmcontroller.common.stomp.client import Message
 from vmcontroller.common.words.presence import Descriptor, Hello
+from vmcontroller.host.adoption import Adoption
+from vmcontroller.host.credentials import Credentials
 from vmcontroller.host.directory import Directory
 from vmcontroller.host.hypervisor.base import AgentAddress, VmState
 from vmcontroller.host.operations import SHUTDOWN_REPEAT_S, Operations
+from vmcontroller.host.reach import Reach
 from vmcontroller.host.requests import CreateOptions
 
 
@@ -45,10 +48,25 @@ class OperationsTests(SynchronousTestCase):
         self.conversation = conversation_of(
             self.clock, lambda *message: self.sent.append(message), self.mktemp()
         )
+        directory = Directory(clock=self.clock, hypervisor=self.hypervisor)
+        self.adoption = Adoption(
+            clock=self.clock,
+            hypervisor=self.hypervisor,
+            directory=directory,
+            greet=self.conversation.ask_for_hello,
+        )
+        self.adoption.credentials = Credentials(key=bytes(32), records={}, save=lambda _: None)
         self.operations = Operations(
             clock=self.clock,
             hypervisor=self.hypervisor,
-            directory=Directory(clock=self.clock, hypervisor=self.hypervisor),
+            directory=directory,
+            reach=Reach(
+                directory=directory,
+                guests=self.conversation.guests,
+                now_s=self.clock.seconds,
+                wall_s=lambda: 1_000_000.0 + self.clock.seconds(),
+            ),
+            adoption=self.adoption,
             in_thread=at_once,
             conversation=self.conversation,
             commands=self.conversation.commands,
@@ -74,6 +92,35 @@ class OperationsTests(SynchronousTestCase):
         guest = GuestId(self.now(self.operations.get_names_to_ids_mapping())[name])
         body = Hello(descriptor=Descriptor(id=guest), session="s").how_to_say().body
         self.conversation.message(Message(destination="", headers={"from": guest}, body=body))
+
+    def test_credential_of_a_new_vm(self) -> None:
+        """A VM has its own from the beginning, and is told it again at each start."""
+        self.create()
+        [vm] = self.hypervisor.world.values()
+        self.assertEqual(self.hypervisor.told[vm.uuid].login, vm.uuid)
+        self.hypervisor.told.clear()
+        self.now(self.operations.start("vm"))
+        told = self.hypervisor.told[vm.uuid]
+        self.assertEqual(self.adoption.who(told.login, told.passcode), vm.macs[0])
+
+    def test_what_is_known_of_guests(self) -> None:
+        """Whether its agent is there, since when, and why not."""
+        self.create()
+        guest = self.now(self.operations.get_guest("vm"))
+        self.assertEqual((guest["connected"], guest["state"]), (False, "PoweredOff"))
+        self.assertIn("not been heard", guest["detail"])
+        self.now(self.operations.start("vm"))
+        self.clock.advance(10)
+        self.agent_says_hello()
+        self.clock.advance(5)
+        guest = self.now(self.operations.list_guests())["vm"]
+        self.assertTrue(guest["connected"])
+        self.assertEqual((guest["since"], guest["lastHeard"]), (1_000_010.0, 1_000_010.0))
+        self.assertEqual(guest["silentFor"], 5.0)
+        self.now(self.operations.power_off("vm"))
+        guest = self.now(self.operations.get_guest("vm"))
+        self.assertEqual(guest["detail"], "the VM is PoweredOff")
+        self.refused(NoSuchVM, self.operations.get_guest("nobody"))
 
     def test_life_of_a_vm(self) -> None:
         """Each call answers when its state is reached."""

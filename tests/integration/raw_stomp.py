@@ -19,6 +19,7 @@ class RawStomp:
         self, port: int, *, login: str = "", passcode: str = "", version: str = "1.2"
     ) -> None:
         self.version = Version(version)
+        self._early: list[Frame] = []
         self._parser = Parser()
         self._parser.version = self.version
         self._socket = socket.create_connection(("127.0.0.1", port), 5)
@@ -60,7 +61,12 @@ class RawStomp:
             ("receipt", receipt),
             *headers,
         )
-        assert self.hear("RECEIPT").header("receipt-id") == receipt
+        early = []
+        while (frame := self.next_frame(DEADLINE_S)) is not None and frame.command == "MESSAGE":
+            early.append(frame)  # what waited in a queue may come first
+        assert frame is not None, "no RECEIPT"
+        assert frame.header("receipt-id") == receipt, frame
+        self._early += early
 
     def send(self, destination: str, body: bytes = b"", *headers: tuple[str, str]) -> None:
         """Send a message."""
@@ -73,8 +79,10 @@ class RawStomp:
         assert frame.command == command, f"{frame.command} instead of {command}: {frame}"
         return frame
 
-    def next_frame(self, deadline_s: float) -> Any:
+    def next_frame(self, deadline_s: float) -> Frame | None:
         """Return the next frame; None when none comes in time or the broker hangs up."""
+        if self._early:
+            return self._early.pop(0)
         deadline = time.monotonic() + deadline_s
         while (frame := self._parser.next_frame()) is None:
             left_s = deadline - time.monotonic()

@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
+from tests.fakes.logins import credulous_rights
 from vmcontroller.common import process
 from vmcontroller.common.destinations import CONNECTIONS, RESPONSES, requests_of
 from vmcontroller.common.model import CommandSpec, guest_id
@@ -23,7 +24,7 @@ from vmcontroller.common.words import Utterance, Word, hear
 from vmcontroller.common.words.commands import CmdOutput, CmdResult, CmdRun, CmdStarted, CmdStored
 from vmcontroller.common.words.files import FileData, FileFacts, FilePut, FileReady
 from vmcontroller.common.words.presence import Aint, Bye, Descriptor, Hello, Ping, Pong, StillAlive
-from vmcontroller.host.broker.rights import Principal, Role, VmRights
+from vmcontroller.host.broker.rights import Principal, Role
 from vmcontroller.host.broker.service import BrokerService
 
 ID = guest_id("52:54:00:0A:0B:0C")
@@ -37,7 +38,7 @@ class Host:
         self.words: list[Word] = []
         self._waiting: list[tuple[type, Deferred]] = []
         self._connected: Deferred[None] = Deferred()
-        self.broker = BrokerService(reactor=reactor, rights=VmRights())
+        self.broker = BrokerService(reactor=reactor, rights=credulous_rights())
         self.client = StompClient(
             endpoint=self.broker.in_process_endpoint(Principal(role=Role.HOST)),
             reactor=reactor,

@@ -12,11 +12,12 @@ from twisted.internet.endpoints import TCP4ClientEndpoint
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
+from tests.fakes.logins import credulous_rights
 from vmcontroller.common.destinations import CONNECTIONS, REQUESTS, RESPONSES, requests_of
 from vmcontroller.common.model import guest_id
 from vmcontroller.common.stomp.client import Credentials, ReconnectDelays, StompClient
 from vmcontroller.host.broker.limits import BrokerLimits
-from vmcontroller.host.broker.rights import OpenRights, Principal, Role, VmRights
+from vmcontroller.host.broker.rights import OpenRights, Principal, Role
 from vmcontroller.host.broker.service import BrokerService
 
 MIB = 1 << 20
@@ -66,7 +67,7 @@ class Party:
 
 class TcpCase(TestCase):
     timeout = 120
-    rights = VmRights()
+    rights = credulous_rights()
     limits = BrokerLimits()
 
     async def setUp(self):

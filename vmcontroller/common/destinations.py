@@ -13,6 +13,9 @@ RESPONSES = "/topic/vmcontroller_responses"
 CONNECTIONS = "/topic/vmcontroller_connections"
 """Guests to host: HELLO, STILL_ALIVE, BYE."""
 
+GUEST_ID = "guest-id"
+"""The header of CONNECTED in which the embedded broker tells a guest who it is."""
+
 
 def requests_of(guest: GuestId) -> str:
     """Return the topic on which the host speaks to one guest.

@@ -9,10 +9,13 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from typing_extensions import override
 
+from vmcontroller.common.credentials import Credential
 from vmcontroller.common.errors import NotConnected
 from vmcontroller.common.stomp.client import Message
 from vmcontroller.common.words import Ears, Utterance, Word, commands, files, hear, presence
+from vmcontroller.common.words.credentials import CredentialKept, NewCredential
 from vmcontroller.guest.files import GuestFiles
+from vmcontroller.guest.identity import About
 from vmcontroller.guest.runner import Runner
 from vmcontroller.guest.voice import Voice
 
@@ -33,19 +36,18 @@ class Agent(Ears):
         voice: Voice,
         runner: Runner,
         files: GuestFiles,
-        describe: Callable[[], presence.Descriptor],
-        session: str,
-        version: str,
+        about: About,
+        keep: Callable[[Credential], None],
         beacon_interval_s: float,
     ) -> None:
-        """`describe` is asked at each HELLO; `session` is new with every start of the agent."""
+        """`keep` puts a new credential on the disk, and raises OSError where it can't."""
         self._reactor = reactor
         self._voice = voice
         self._runner = runner
         self._files = files
-        self._describe = describe
-        self._session = session
-        self._version = version
+        self._about = about
+        self._keep = keep
+        self._epoch = 0
         self._beacon_interval_s = beacon_interval_s
         self._greeted = False
         self._host_session = ""
@@ -58,6 +60,7 @@ class Agent(Ears):
     def connected(self) -> None:
         """There is a session: the host is told who is here."""
         self._owed_answers = 0
+        self._epoch += 1
         self._introduce()
 
     def lost(self, reason: str) -> None:
@@ -86,7 +89,7 @@ class Agent(Ears):
         await self._runner.stop()
         await self._files.stop()
         with contextlib.suppress(NotConnected):
-            self._voice.say(presence.Bye(descriptor=self._describe()))
+            self._voice.say(presence.Bye(descriptor=self._about.descriptor()))
 
     # Speaking of itself.
 
@@ -98,9 +101,12 @@ class Agent(Ears):
     def _hello(self, answer_within_s: float) -> None:
         self._later(answer_within_s, lambda: self._hello(min(2 * answer_within_s, HELLO_MOST_S)))
         hello = presence.Hello(
-            descriptor=self._describe(),
-            session=self._session,
-            agent_version=self._version,
+            descriptor=self._about.descriptor(),
+            session=self._about.session,
+            agent_version=self._about.version,
+            capabilities=presence.CAPABILITIES,
+            boot_id=self._about.boot_id,
+            epoch=self._epoch,
             commands=self._runner.held(),
         )
         with contextlib.suppress(NotConnected):
@@ -110,7 +116,9 @@ class Agent(Ears):
     def _still_alive(self) -> None:
         self._later(self._beacon_interval_s, self._still_alive)
         with contextlib.suppress(NotConnected):
-            self._voice.say(presence.StillAlive(session=self._session))
+            self._voice.say(
+                presence.StillAlive(session=self._about.session, load=self._about.load())
+            )
 
     def _later(self, delay_s: float, what: Callable[[], None] | None) -> None:
         """Do this next, instead of what was to be next; None is nothing."""
@@ -156,6 +164,18 @@ class Agent(Ears):
             self._introduce()
         else:
             self._log.warn("the host refused {word}: {detail}", word=word.word, detail=word.detail)
+
+    @override
+    def heard_credential(self, word: NewCredential, sender: str) -> None:
+        """Keep it for the next connection, and say so: then the old one is good no more."""
+        credential = Credential(login=word.login, passcode=word.passcode)
+        try:
+            self._keep(credential)
+        except OSError as error:
+            self._log.error("the new credential can't be kept: {error}", error=error)
+            return
+        self._log.info("the host has given this guest a new credential")
+        self._voice.say(CredentialKept(generation=credential.generation))
 
     @override
     def heard_cmd_run(self, word: commands.CmdRun, sender: str) -> None:

@@ -1,32 +1,33 @@
-"""Putting the agent together from its parts, once it is known who this guest is."""
+"""Putting the agent together from its parts."""
 
 from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from vmcontroller.common.config import GuestConfig
-from vmcontroller.common.destinations import REQUESTS, requests_of
+from vmcontroller.common.credentials import Credential, newest
+from vmcontroller.common.destinations import GUEST_ID, REQUESTS, requests_of
+from vmcontroller.common.errors import BadArgument, NotConnected
 from vmcontroller.common.model import guest_id
 from vmcontroller.common.stomp.client import Credentials, StompClient
 from vmcontroller.common.words.presence import Descriptor
 from vmcontroller.guest.agent import Agent
 from vmcontroller.guest.discovery import DiscoveredEndpoint, find_broker
 from vmcontroller.guest.files import GuestFiles
-from vmcontroller.guest.identity import describe
+from vmcontroller.guest.identity import About, describe, named, read_boot_id, read_load
+from vmcontroller.guest.kept_credential import KeptCredential
 from vmcontroller.guest.notes import Notes
 from vmcontroller.guest.runner import Runner
 from vmcontroller.guest.spool import fresh_folder
+from vmcontroller.guest.told import read_told
 from vmcontroller.guest.voice import Voice
-
-IDENTITY_RETRY_S = 1.0
 
 
 class GuestAgent:
@@ -38,94 +39,88 @@ class GuestAgent:
         self,
         config: GuestConfig,
         reactor: Any,
-        describe: Callable[[], Descriptor | None] | None = None,
+        describe: Callable[[], Descriptor] | None = None,
     ) -> None:
         """`reactor` is the real one; `describe` says who this guest is (default: its devices)."""
         self._config = config
-        self._reactor = reactor
         self._describe = describe or _describer(config)
         self._spool = Path(config.state_dir) / "commands"
         self._notes = Notes(Path(config.state_dir) / "copies")
-        self._waiting: IDelayedCall | None = None
-        self._agent: Agent | None = None
-        self._client: StompClient | None = None
+        self._kept = KeptCredential(Path(config.state_dir) / "credential")
+        self._client = StompClient(
+            endpoint=DiscoveredEndpoint(reactor, lambda: find_broker(config)),
+            reactor=reactor,
+            credentials=self._credentials,
+            subscriptions=self._subscriptions,
+            # There is no agent yet: it needs the client to speak through.
+            on_message=lambda message: self._agent.message(message),  # noqa: PLW0108
+            on_connected=lambda: self._agent.connected(),  # noqa: PLW0108
+            on_lost=lambda reason: self._agent.lost(reason),  # noqa: PLW0108
+        )
+        self._voice = Voice(link=self._client, time=time.time)
+        self._agent = self._build_agent(reactor)
+
+    def _build_agent(self, reactor: Any) -> Agent:
+        voice = self._voice
+        return Agent(
+            reactor=reactor,
+            voice=voice,
+            runner=Runner(
+                reactor=reactor, say=voice.say, writable=voice.writable, folder=self._spool
+            ),
+            files=GuestFiles(
+                reactor=reactor, say=voice.say, writable=voice.writable, notes=self._notes
+            ),
+            about=About(
+                descriptor=lambda: named(self._describe(), voice.own_id),
+                session=str(uuid.uuid4()),
+                version=_version(),
+                boot_id=read_boot_id(),
+                load=read_load,
+            ),
+            keep=self._kept.keep,
+            beacon_interval_s=self._config.vm.beacon_interval,
+        )
 
     def start(self) -> None:
-        """Begin; without an interface to be named by, as soon as there is one.
-
-        Raises OSError where the state directory can't be had.
-        """
+        """Begin. Raises OSError where the state directory can't be had."""
         fresh_folder(self._spool)
         self._notes.open()
-        self._identify()
-
-    def _identify(self) -> None:
-        descriptor = self._describe()
-        if descriptor is not None:
-            self._waiting = None
-            self._begin(descriptor)
-            return
-        if self._waiting is None:
-            self._log.warn(
-                "no interface tells who this guest is (vm.network_interface: {name}); waiting",
-                name=self._config.vm.network_interface,
-            )
-        self._waiting = self._reactor.callLater(IDENTITY_RETRY_S, self._identify)
+        self._client.startService()
 
     async def stop(self) -> None:
         """End what runs, say BYE, close the connection."""
-        if self._waiting is not None:
-            self._waiting.cancel()
-        if self._agent is not None and self._client is not None:
-            await self._agent.stop()
-            await self._client.stopService()
+        await self._agent.stop()
+        await self._client.stopService()
 
-    def _begin(self, first: Descriptor) -> None:
-        config = self._config
-        own_id = guest_id(first.id)
-        self._log.info("this guest is {id}, UUID {uuid}", id=own_id, uuid=first.uuid or "unknown")
-        client = StompClient(
-            endpoint=DiscoveredEndpoint(self._reactor, lambda: find_broker(config.broker)),
-            reactor=self._reactor,
-            credentials=Credentials(
-                login=config.broker.username or own_id, passcode=config.broker.password
-            ),
-            subscriptions=(REQUESTS, requests_of(own_id)),
-            # There is no agent yet: it needs the client to speak through.
-            on_message=lambda message: agent.message(message),  # noqa: PLW0108
-            on_connected=lambda: agent.connected(),  # noqa: PLW0108
-            on_lost=lambda reason: agent.lost(reason),  # noqa: PLW0108
-        )
-        voice = Voice(link=client, own_id=own_id, time=time.time)
-        runner = Runner(
-            reactor=self._reactor,
-            say=voice.say,
-            writable=voice.writable,
-            folder=self._spool,
-        )
+    def _credentials(self) -> Credentials:
+        """Say what to log in with: what this guest was told or given, else its own id."""
+        broker = self._config.broker
+        configured = None
+        if broker.username and broker.password:
+            configured = Credential(login=broker.username, passcode=broker.password)
+        found = newest(configured, read_told(self._config.vm).credential, self._kept.read())
+        if found is not None:
+            return Credentials(login=found.login, passcode=found.passcode)
+        return Credentials(login=broker.username or self._describe().id, passcode=broker.password)
 
-        def now() -> Descriptor:
-            found = self._describe()
-            # The id stays: the connection and its subscriptions are in its name.
-            return first if found is None or found.id != first.id else found
-
-        agent = Agent(
-            reactor=self._reactor,
-            voice=voice,
-            runner=runner,
-            files=GuestFiles(
-                reactor=self._reactor, say=voice.say, writable=voice.writable, notes=self._notes
-            ),
-            describe=now,
-            session=str(uuid.uuid4()),
-            version=_version(),
-            beacon_interval_s=config.vm.beacon_interval,
-        )
-        self._agent, self._client = agent, client
-        client.startService()
+    def _subscriptions(self, headers: Mapping[str, str]) -> Sequence[str]:
+        """Say what this guest listens to: who it is, the embedded broker tells it."""
+        told = headers.get(GUEST_ID, "")
+        try:
+            own_id = guest_id(told or self._describe().id)
+        except BadArgument:
+            raise NotConnected(
+                "nothing tells who this guest is: no interface (vm.network_interface: "
+                f"{self._config.vm.network_interface}), no UUID, no vm.id, nor the broker"
+            ) from None
+        if own_id != self._voice.own_id:
+            self._log.info("this guest is {id}", id=own_id)
+            self._voice.own_id = own_id
+        return (REQUESTS, requests_of(own_id))
 
 
-def _describer(config: GuestConfig) -> Callable[[], Descriptor | None]:
+def _describer(config: GuestConfig) -> Callable[[], Descriptor]:
     return lambda: describe(config.vm)
 
 

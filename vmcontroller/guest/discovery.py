@@ -20,10 +20,11 @@ from twisted.internet.interfaces import (
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from vmcontroller.common.config import BrokerClientConfig
+from vmcontroller.common.config import BrokerClientConfig, GuestConfig
 from vmcontroller.common.errors import NotConnected
-from vmcontroller.guest import network, smbios
+from vmcontroller.guest import network
 from vmcontroller.guest.network import DefaultRoute
+from vmcontroller.guest.told import read_told
 
 CONNECT_TIMEOUT_S = 10
 
@@ -38,17 +39,16 @@ class BrokerAddress:
 
 
 def choose_broker(
-    config: BrokerClientConfig, told: Sequence[str], routes: Sequence[DefaultRoute]
+    config: BrokerClientConfig, told: tuple[str, int] | None, routes: Sequence[DefaultRoute]
 ) -> BrokerAddress:
-    """Choose: from the configuration, else the hypervisor's strings, else the default routes.
+    """Choose: from the configuration, else what the guest is told, else the default routes.
 
     Raises NotConnected when none of them names a host.
     """
     if config.host != "auto":
         return BrokerAddress(host=config.host, port=config.port, why="the configuration says so")
-    by_hypervisor = smbios.told_broker(told)
-    if by_hypervisor is not None:
-        host, port = by_hypervisor
+    if told is not None:
+        host, port = told
         return BrokerAddress(host=host, port=port, why="the hypervisor says so")
     for route in routes:
         if route.gateway:
@@ -60,10 +60,10 @@ def choose_broker(
     )
 
 
-def find_broker(config: BrokerClientConfig) -> BrokerAddress:
+def find_broker(config: GuestConfig) -> BrokerAddress:
     """Choose by what this guest knows right now; raises NotConnected."""
-    told = smbios.read_oem_strings() if config.host == "auto" else ()
-    return choose_broker(config, told, network.read_default_routes())
+    told = read_told(config.vm).broker if config.broker.host == "auto" else None
+    return choose_broker(config.broker, told, network.read_default_routes())
 
 
 @implementer(IStreamClientEndpoint)

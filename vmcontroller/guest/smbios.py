@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from pathlib import Path
 
 _ENTRIES = Path("/sys/firmware/dmi/entries")
@@ -13,7 +12,6 @@ OEM_STRINGS = 11
 """The type of the structure (SMBIOS 3.7, section 7.12)."""
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_BROKER = re.compile(r"vmcontroller\.broker=(?:\[([0-9A-Fa-f:.]+)\]|([^\s:\[\]]+)):([0-9]{1,5})")
 
 
 def oem_strings(raw: bytes) -> tuple[str, ...]:
@@ -30,15 +28,6 @@ def oem_strings(raw: bytes) -> tuple[str, ...]:
             break
         strings.append(text.decode("utf-8", "replace"))
     return tuple(strings)
-
-
-def told_broker(strings: Iterable[str]) -> tuple[str, int] | None:
-    """Return host and port of the first `vmcontroller.broker=HOST:PORT` (or `[IPv6]:PORT`)."""
-    for text in strings:
-        match = _BROKER.fullmatch(text.strip())
-        if match and 0 < int(match[3]) < 65536:
-            return match[1] or match[2], int(match[3])
-    return None
 
 
 def read_oem_strings(entries: Path = _ENTRIES) -> tuple[str, ...]:

@@ -25,10 +25,13 @@ class Link(Protocol):
 class Voice:
     """Says words as this guest, each at its destination."""
 
-    def __init__(self, *, link: Link, own_id: str, time: Callable[[], float]) -> None:
-        """`time` gives the seconds of the `timestamp` header, for people who read along."""
+    def __init__(self, *, link: Link, time: Callable[[], float]) -> None:
+        """`time` gives the seconds of the `timestamp` header, for people who read along.
+
+        `own_id` is who this guest is on the present connection.
+        """
+        self.own_id = ""
         self._link = link
-        self._own_id = own_id
         self._time = time
 
     def say(self, word: Word) -> None:
@@ -38,7 +41,7 @@ class Voice:
         self._link.send(
             CONNECTIONS if about_presence else RESPONSES,
             said.body,
-            {**said.headers, "from": self._own_id, "timestamp": str(int(self._time()))},
+            {**said.headers, "from": self.own_id, "timestamp": str(int(self._time()))},
         )
 
     async def writable(self) -> None:

@@ -5,10 +5,8 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
+import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -20,22 +18,27 @@ from twisted.logger import Logger
 from vmcontroller.common.background import Repeated, in_background, pause
 from vmcontroller.common.config import HostConfig
 from vmcontroller.common.copying.course import threads_of
-from vmcontroller.common.copying.landing import sweep
 from vmcontroller.common.destinations import CONNECTIONS, RESPONSES
 from vmcontroller.common.errors import ConfigError, VMControllerError
 from vmcontroller.common.stomp.client import StompClient
+from vmcontroller.host.adoption import Adoption
 from vmcontroller.host.broker.limits import BrokerLimits, connections_within
-from vmcontroller.host.broker.rights import Principal, Role, VmRights
+from vmcontroller.host.broker.rights import Principal, Role
 from vmcontroller.host.broker.service import BrokerService
+from vmcontroller.host.broker.vm_rights import VmRights
 from vmcontroller.host.broker_addresses import BrokerAddresses
 from vmcontroller.host.commands import Commands
 from vmcontroller.host.conversation import Conversation
+from vmcontroller.host.credential_store import open_credentials
 from vmcontroller.host.descriptors import raise_descriptor_limit
 from vmcontroller.host.directory import Directory
+from vmcontroller.host.external_broker import credentials_of, endpoint_of
 from vmcontroller.host.hypervisor.base import Hypervisor
 from vmcontroller.host.hypervisor.registry import hypervisor_from
 from vmcontroller.host.operations import Operations
+from vmcontroller.host.reach import Reach
 from vmcontroller.host.roots import AllowedRoots
+from vmcontroller.host.state_dir import StateDir
 from vmcontroller.host.transfers import Transfers
 from vmcontroller.host.xmlrpc.resource import site
 
@@ -51,9 +54,8 @@ class HostDaemon:
     def __init__(self, config: HostConfig, reactor: Any) -> None:  # Any: many interfaces of it
         self._config = config
         self._reactor = reactor
-        self._state_dir = Path(config.state_dir)
+        self._state_dir = StateDir(config.state_dir)
         self._in_thread = threads_of(reactor)
-        self._lock: int | None = None
         self._ports: list[IListeningPort] = []
         self._opening: Deferred[None] | None = None
         self.hypervisor: Hypervisor = hypervisor_from(
@@ -61,7 +63,8 @@ class HostDaemon:
         )
         self.broker = BrokerService(
             reactor=reactor,
-            rights=VmRights(),
+            # There is no adoption yet: it needs the conversation, and that the broker.
+            rights=VmRights(lambda *login: self._adoption.who(*login)),  # noqa: PLW0108
             limits=BrokerLimits(connections=connections_within(raise_descriptor_limit())),
         )
         self._addresses = BrokerAddresses(
@@ -81,9 +84,13 @@ class HostDaemon:
             send=self._send,
             gc_grace_s=self._config.guests.gc_grace,
         )
+        external = self._config.broker.is_external
         self._client = StompClient(
-            endpoint=self.broker.in_process_endpoint(Principal(role=Role.HOST)),
+            endpoint=endpoint_of(self._config.broker, self._reactor)
+            if external
+            else self.broker.in_process_endpoint(Principal(role=Role.HOST)),
             reactor=self._reactor,
+            credentials=credentials_of(self._config.broker) if external else None,
             subscriptions=(CONNECTIONS, RESPONSES),
             on_message=self._conversation.message,
             on_connected=self._conversation.connected,
@@ -93,15 +100,23 @@ class HostDaemon:
             clock=self._reactor,
             say=self._conversation.say,
             ask_for_hello=self._conversation.ask_for_hello,
-            spool_dir=str(self._state_dir / "commands"),
+            spool_dir=str(self._state_dir.commands),
         )
         self._transfers = Transfers(
             clock=self._reactor,
             in_thread=self._in_thread,
             say=self._conversation.say,
             writable=self._client.writable,
-            roots=AllowedRoots([str(self._state_dir / "exchange"), *self._config.files.roots]),
+            roots=AllowedRoots([str(self._state_dir.exchange), *self._config.files.roots]),
         )
+        self._adoption = Adoption(
+            clock=self._reactor,
+            hypervisor=self.hypervisor,
+            directory=self._directory,
+            greet=self._conversation.ask_for_hello,
+        )
+        if not self._config.broker.is_external:
+            self._conversation.owing = self._adoption
         self._conversation.commands = self._commands
         self._conversation.transfers = self._transfers
 
@@ -112,6 +127,13 @@ class HostDaemon:
             directory=self._directory,
             in_thread=self._in_thread,
             conversation=self._conversation,
+            reach=Reach(
+                directory=self._directory,
+                guests=self._conversation.guests,
+                now_s=self._reactor.seconds,
+                wall_s=time.time,
+            ),
+            adoption=None if self._config.broker.is_external else self._adoption,
             commands=self._commands,
             transfers=self._transfers,
             broker_addresses=self._addresses,
@@ -120,12 +142,14 @@ class HostDaemon:
 
     async def start(self) -> None:
         """Open everything; raises VMControllerError when the daemon can't do its work."""
-        self._prepare_state_dir()
+        self._state_dir.open()
+        self._adoption.credentials = open_credentials(self._state_dir.path)
         self._client.startService()
-        self.broker.startService()
+        if not self._config.broker.is_external:
+            self.broker.startService()
         await self._open_hypervisor()
         await self._addresses.refresh()
-        if not self.broker.listening():
+        if not (self._config.broker.is_external or self.broker.listening()):
             raise ConfigError(
                 "broker", f"port {self._config.broker.port}", "no address can be listened on"
             )
@@ -151,33 +175,14 @@ class HostDaemon:
         await self._client.stopService()
         await self.broker.stopService()
         await self.hypervisor.close()
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        self._state_dir.close()
         self._log.info("stopped")
-
-    def _prepare_state_dir(self) -> None:
-        """Make the directories; take the lock that keeps a second daemon away."""
-        try:
-            self._state_dir.mkdir(mode=0o711, parents=True, exist_ok=True)
-            for name in ("exchange", "commands"):
-                (self._state_dir / name).mkdir(mode=0o700, exist_ok=True)
-            self._lock = os.open(self._state_dir / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            for left in (self._state_dir / "commands").iterdir():
-                left.unlink()  # output that a daemon left that was killed
-            sweep(str(self._state_dir / "exchange"))  # and halves of copies
-        except BlockingIOError:
-            raise ConfigError(
-                "state_dir", str(self._state_dir), "is in use by another vmcontroller-host"
-            ) from None
-        except OSError as error:
-            raise ConfigError("state_dir", str(self._state_dir), str(error)) from error
 
     async def _open_hypervisor(self) -> None:
         """Connect; where nobody answers yet, go on trying while calls answer with a Fault."""
         try:
             await self.hypervisor.open(self.operations.vm_changed)
+            await self._adoption.follow()
         except VMControllerError as error:
             self._log.error("{error}; trying on", error=str(error))
             self._opening = in_background(self._open_later(), "connecting to the hypervisor")
@@ -187,6 +192,7 @@ class HostDaemon:
             await pause(self._reactor, HYPERVISOR_RETRY_S)
             try:
                 await self.hypervisor.open(self.operations.vm_changed)
+                await self._adoption.follow()
             except VMControllerError as error:
                 self._log.debug("still: {error}", error=str(error))
             except Exception:  # noqa: BLE001 - whatever it was, the next try may be better
@@ -224,7 +230,7 @@ class HostDaemon:
 
     def _broker_lost(self, reason: str) -> None:
         if self._client.running:  # else it is us who stop
-            self._log.warn("the daemon lost its own broker: {reason}", reason=reason)
+            self._log.warn("the daemon lost the broker: {reason}", reason=reason)
 
     def _send(self, destination: str, body: bytes, headers: Mapping[str, str]) -> None:
         self._client.send(destination, body, headers)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from typing import Protocol
 from uuid import uuid4
 
 from twisted.internet.defer import Deferred
@@ -15,17 +16,33 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from typing_extensions import override
 
+from vmcontroller.common.credentials import Credential
 from vmcontroller.common.destinations import REQUESTS, requests_of
 from vmcontroller.common.errors import BadArgument, GuestUnreachable, NotConnected
 from vmcontroller.common.model import GuestId, guest_id
 from vmcontroller.common.stomp.client import Message
 from vmcontroller.common.words import Ears, Utterance, Word, commands, files, hear, presence
+from vmcontroller.common.words.credentials import CredentialKept, NewCredential
 from vmcontroller.host.commands import Commands
 from vmcontroller.host.guests import Guest, Guests
 from vmcontroller.host.transfers import Transfers
 
 HOST_ID = "VMController-Host"
+LATENCY_INTERVAL_S = 60.0
+"""A guest's latency is measured anew when its beacon comes after this time."""
 SAY_HELLO = presence.Aint(word=presence.StillAlive.NAME, detail="say HELLO first")
+
+
+class Owing(Protocol):
+    """What new credentials guests have still to be given."""
+
+    def owed(self, guest: GuestId) -> Credential | None:
+        """Return the credential that this guest has still to be given."""
+        ...
+
+    def kept(self, guest: GuestId, generation: int) -> None:
+        """Note that it has the one of this generation."""
+        ...
 
 
 class Conversation(Ears):
@@ -45,9 +62,13 @@ class Conversation(Ears):
         self._send = send
         self._session = str(uuid4())
         self._pings: dict[str, tuple[GuestId, Deferred[None]]] = {}
+        self._probes: dict[GuestId, tuple[str, float]] = {}
+        """Pings that only measure: one a guest, and when it was sent."""
         self.guests = Guests(gc_grace_s=gc_grace_s, gone=self._gone)
         self.commands: Commands
         self.transfers: Transfers
+        self.owing: Owing | None = None
+        """None: an external broker knows who is who."""
 
     def say(self, guest: GuestId, word: Word) -> None:
         """Say a word to one guest; raises NotConnected without a broker."""
@@ -106,6 +127,7 @@ class Conversation(Ears):
 
     def _gone(self, guest: Guest, why: str) -> None:
         self._log.info("guest {guest} is gone: {why}", guest=guest.id, why=why)
+        self._probes.pop(guest.id, None)
         self.transfers.guest_lost(guest.id, why)
 
     @override
@@ -115,17 +137,12 @@ class Conversation(Ears):
     @override
     def heard_hello(self, word: presence.Hello, sender: str) -> None:
         guest = GuestId(sender)
-        now = self._clock.seconds()
-        before = self.guests.hello(
-            Guest(
-                id=guest,
-                descriptor=word.descriptor,
-                session=word.session,
-                agent_version=word.agent_version,
-                since_s=now,
-                last_heard_s=now,
-            )
-        )
+        known = self.guests.get(guest)
+        if known is not None and known.session == word.session and word.epoch < known.epoch:
+            self._log.debug("{guest} has connected anew since that HELLO", guest=guest)
+            return
+        record = self._record(guest, word)
+        before = self.guests.hello(record)
         if before is None or before.session != word.session:
             self._log.info(
                 "HELLO from {guest} at {ip}, agent {version}",
@@ -140,12 +157,44 @@ class Conversation(Ears):
             presence.Hello(
                 descriptor=presence.Descriptor(id=HOST_ID),
                 session=self._session,
+                protocol=record.protocol,
                 commands=offsets,
             ),
         )
+        self._give_what_is_owed(record)
+        self._measure(guest)
         for ping_id, (asked, _) in list(self._pings.items()):
             if asked == guest:
                 self.say(guest, presence.Ping(ping_id=ping_id))
+
+    def _record(self, guest: GuestId, word: presence.Hello) -> Guest:
+        now = self._clock.seconds()
+        return Guest(
+            id=guest,
+            descriptor=word.descriptor,
+            session=word.session,
+            agent_version=word.agent_version,
+            since_s=now,
+            last_heard_s=now,
+            protocol=min(word.protocol, presence.PROTOCOL_VERSION),
+            capabilities=word.capabilities,
+            boot_id=word.boot_id,
+            epoch=word.epoch,
+        )
+
+    def _give_what_is_owed(self, guest: Guest) -> None:
+        if self.owing is None or guest.protocol < 2 or "credential" not in guest.capabilities:
+            return
+        new = self.owing.owed(guest.id)
+        if new is not None:
+            self.say(guest.id, NewCredential(login=new.login, passcode=new.passcode))
+
+    def _measure(self, guest: GuestId) -> None:
+        """Ping a guest for its latency; an answer that is still awaited counts no more."""
+        now = self._clock.seconds()
+        self._probes[guest] = (str(uuid4()), now)
+        self.guests.note(guest, measured_s=now)
+        self.say(guest, presence.Ping(ping_id=self._probes[guest][0]))
 
     @override
     def heard_bye(self, word: presence.Bye, sender: str) -> None:
@@ -154,11 +203,28 @@ class Conversation(Ears):
     @override
     def heard_still_alive(self, word: presence.StillAlive, sender: str) -> None:
         """Ask a guest that is unknown, after a restart of the daemon say, for its HELLO."""
-        if self.guests.get(GuestId(sender)) is None:
-            self.ask_for_hello(GuestId(sender))
+        guest = GuestId(sender)
+        record = self.guests.get(guest)
+        if record is None or record.session != word.session:
+            self.ask_for_hello(guest)
+            return
+        self.guests.note(guest, load=word.load)
+        if self._clock.seconds() - record.measured_s >= LATENCY_INTERVAL_S:
+            self._measure(guest)
+
+    @override
+    def heard_credential_kept(self, word: CredentialKept, sender: str) -> None:
+        if self.owing is not None:
+            self.owing.kept(GuestId(sender), word.generation)
 
     @override
     def heard_pong(self, word: presence.Pong, sender: str) -> None:
+        guest = GuestId(sender)
+        probe_id, sent_s = self._probes.get(guest, ("", 0.0))
+        if probe_id == word.ping_id:
+            del self._probes[guest]
+            self.guests.note(guest, latency_s=self._clock.seconds() - sent_s)
+            return
         asked, answered = self._pings.get(word.ping_id, (None, None))
         if asked == sender and answered is not None and not answered.called:
             answered.callback(None)

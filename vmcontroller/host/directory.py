@@ -28,6 +28,11 @@ class Directory:
         self._changes = 0
         self._watchers: list[Callable[[VmChanged], None]] = []
 
+    @property
+    def is_fresh(self) -> bool:
+        """Whether `last_known` is what the hypervisor has now."""
+        return self._fresh
+
     def changed(self, change: VmChanged) -> None:
         """Take in what the hypervisor reports: the listener to give to `Hypervisor.open`."""
         self._changes += 1

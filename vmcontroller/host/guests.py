@@ -23,6 +23,16 @@ class Guest:
     agent_version: str
     since_s: float
     last_heard_s: float
+    protocol: int = 1
+    """What both sides speak: the lower version of the two."""
+    capabilities: tuple[str, ...] = ()
+    boot_id: str = ""
+    epoch: int = 0
+    load: float = 0.0
+    latency_s: float = -1.0
+    """From a PING to its PONG; below 0: not measured yet."""
+    measured_s: float = float("-inf")
+    """When that was."""
 
 
 class Guests:
@@ -33,6 +43,7 @@ class Guests:
         self._gc_grace_s = gc_grace_s
         self._gone = gone
         self._guests: dict[GuestId, Guest] = {}
+        self._why_gone: dict[GuestId, str] = {}
 
     def get(self, guest: GuestId) -> Guest | None:
         """Return the record of a guest that is there."""
@@ -42,8 +53,15 @@ class Guests:
         """Take in a guest; return its record of before, from an earlier session or this one."""
         before = self._guests.get(guest.id)
         if before is not None and before.session == guest.session:
-            guest = replace(guest, since_s=before.since_s)
+            guest = replace(
+                guest,
+                since_s=before.since_s,
+                load=before.load,
+                latency_s=before.latency_s,
+                measured_s=before.measured_s,
+            )
         self._guests[guest.id] = guest
+        self._why_gone.pop(guest.id, None)
         return before
 
     def heard(self, guest: GuestId, now_s: float) -> bool:
@@ -54,10 +72,21 @@ class Guests:
         self._guests[guest] = replace(record, last_heard_s=now_s)
         return True
 
+    def note(self, guest: GuestId, **news: float) -> None:
+        """Put `load`, `latency_s` or `measured_s` into the record of a guest that is there."""
+        record = self._guests.get(guest)
+        if record is not None:
+            self._guests[guest] = replace(record, **news)  # type: ignore[arg-type]
+
+    def why_gone(self, guest: GuestId) -> str:
+        """Return why a guest that was there is not any more; empty for one that never was."""
+        return self._why_gone.get(guest, "")
+
     def leave(self, guest: GuestId, why: str) -> None:
         """Let a guest go that said BYE, or whose VM is off. Unknown ones are no error."""
         record = self._guests.pop(guest, None)
         if record is not None:
+            self._why_gone[guest] = why
             self._gone(record, why)
 
     def expire(self, now_s: float) -> None:

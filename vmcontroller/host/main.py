@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
-from typing import Any
+from pathlib import Path
+from typing import Any, NoReturn
 
 import click
+import yaml
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from vmcontroller.common.config import load_host_config
+from vmcontroller.common.config import HostConfig, load_host_config
 from vmcontroller.common.errors import ConfigError, VMControllerError
 from vmcontroller.common.logs import start_logging
 from vmcontroller.host.app import HostDaemon
+from vmcontroller.host.credential_store import read_credentials
+from vmcontroller.host.credentials import find_record
 
 STOP_DEADLINE_S = 10.0
 
 _log = Logger()
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "-c",
     "--config",
@@ -34,7 +39,8 @@ _log = Logger()
 @click.option("--check", is_flag=True, help="Validate the configuration and end.")
 @click.option("--debug", is_flag=True, help="Log more.")
 @click.version_option(package_name="vmcontroller")
-def main(config_file: str, *, check: bool, debug: bool) -> None:
+@click.pass_context
+def main(context: click.Context, config_file: str, *, check: bool, debug: bool) -> None:
     """Control the virtual machines of this host, over XML-RPC.
 
     Runs in the foreground and logs to standard error; SIGTERM stops it in order. Virtual
@@ -43,8 +49,10 @@ def main(config_file: str, *, check: bool, debug: bool) -> None:
     try:
         config = load_host_config(config_file)
     except ConfigError as error:
-        click.echo(f"vmcontroller-host: {error}", err=True)
-        sys.exit(2)
+        _refuse(error)
+    if context.invoked_subcommand is not None:
+        context.obj = config
+        return
     if check:
         click.echo(f"{config_file}: good")
         return
@@ -55,9 +63,37 @@ def main(config_file: str, *, check: bool, debug: bool) -> None:
     try:
         daemon = HostDaemon(config, reactor)
     except ConfigError as error:
-        click.echo(f"vmcontroller-host: {error}", err=True)
-        sys.exit(2)
+        _refuse(error)
     sys.exit(run(daemon, reactor))
+
+
+@main.command("guest-credentials")
+@click.argument("vm")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON rather than YAML.")
+@click.pass_obj
+def guest_credentials(config: HostConfig, vm: str, *, as_json: bool) -> None:
+    """Print what the guest of VM (name, UUID or MAC address) logs in with at the broker.
+
+    For guests that no hypervisor tells it: the lines are those of guest.yaml. Whoever has them can
+    pass for this guest.
+    """
+    try:
+        credentials, records = read_credentials(Path(config.state_dir))
+    except ConfigError as error:
+        _refuse(error)
+    found = find_record(records, vm)
+    if found is None:
+        click.echo(f"vmcontroller-host: no VM has the name, UUID or MAC address {vm!r}", err=True)
+        sys.exit(1)
+    credential = credentials.of(found[0])
+    broker = {"username": credential.login, "password": credential.passcode}
+    said = {"broker": broker}
+    click.echo(json.dumps(said) if as_json else yaml.safe_dump(said, sort_keys=False), nl=as_json)
+
+
+def _refuse(error: ConfigError) -> NoReturn:
+    click.echo(f"vmcontroller-host: {error}", err=True)
+    sys.exit(2)
 
 
 def run(daemon: HostDaemon, reactor: Any) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import version as distribution_version
 from typing import Any
 
@@ -16,8 +17,9 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from vmcontroller.common.background import in_background, pause
-from vmcontroller.common.errors import GuestUnreachable, InvalidState, VMExists
-from vmcontroller.common.model import CommandSpec, GuestId
+from vmcontroller.common.errors import InvalidState, VMControllerError, VMExists
+from vmcontroller.common.model import CommandSpec
+from vmcontroller.host.adoption import Adoption
 from vmcontroller.host.broker_addresses import BrokerAddresses
 from vmcontroller.host.command_answers import details_of, results_of
 from vmcontroller.host.command_record import IN_MEMORY_BYTES, Command
@@ -25,9 +27,9 @@ from vmcontroller.host.commands import Commands
 from vmcontroller.host.conversation import Conversation
 from vmcontroller.host.creation import InThread, specify
 from vmcontroller.host.directory import Directory
-from vmcontroller.host.guests import Guest
 from vmcontroller.host.hypervisor.base import Hypervisor, Vm, VmChanged, VmState
 from vmcontroller.host.names import check_new_name
+from vmcontroller.host.reach import Reach
 from vmcontroller.host.requests import CreateOptions
 from vmcontroller.host.transfers import Transfers
 
@@ -48,6 +50,8 @@ class Operations:
         directory: Directory,
         in_thread: InThread,
         conversation: Conversation,
+        reach: Reach,
+        adoption: Adoption | None,
         commands: Commands,
         transfers: Transfers,
         broker_addresses: BrokerAddresses,
@@ -58,6 +62,8 @@ class Operations:
         self._directory = directory
         self._in_thread = in_thread
         self._conversation = conversation
+        self._reach = reach
+        self._adoption = adoption
         self._commands = commands
         self._transfers = transfers
         self._broker_addresses = broker_addresses
@@ -82,8 +88,18 @@ class Operations:
                 others=vms,
             )
             vm = await self._hypervisor.create(spec)
+        await self._tell(vm)
         self._log.info("created {name} ({uuid})", name=name, uuid=vm.uuid)
         return [True, name]
+
+    async def _tell(self, vm: Vm) -> None:
+        """Let a new VM have its credential, so that it can also be started by others."""
+        if self._adoption is None:
+            return
+        try:
+            await self._hypervisor.tell(vm.uuid, self._adoption.credential_of(vm))
+        except VMControllerError as error:  # a start tells it, too
+            self._log.warn("{name} is not told yet: {error}", name=vm.name, error=str(error))
 
     async def remove_vm(self, vm: str) -> Sequence[Any]:
         """Undefine a VM that is off; its disk images stay. Answer [True, name]."""
@@ -97,7 +113,10 @@ class Operations:
     async def start(self, vm: str) -> bool:
         """Power a VM on; its agent learns where the broker is."""
         found = await self._directory.find(vm)
-        await self._hypervisor.start(found.uuid, self._broker_addresses.for_agents())
+        agent = self._broker_addresses.for_agents()
+        if self._adoption is not None:
+            agent = replace(agent, credential=self._adoption.credential_of(found))
+        await self._hypervisor.start(found.uuid, agent)
         await self._broker_addresses.refresh()  # its network may have come with it
         return True
 
@@ -137,7 +156,7 @@ class Operations:
         found = await self._directory.find(vm)
         await self._hypervisor.reset(found.uuid)
         self._commands.vm_stopped(found.uuid, "the VM was reset")
-        self._forget_guest(found, "the VM was reset")
+        self._reach.forget(found, "the VM was reset")
         return True
 
     async def pause(self, vm: str) -> bool:
@@ -182,14 +201,22 @@ class Operations:
 
     async def ping(self, vm: str, timeout_s: float) -> str:
         """Answer when the agent has; wait up to `timeout_s` for an agent that still comes up."""
-        found = await self._find_on(vm)
-        await self._conversation.ping(self._guest_of(found), found.name, timeout_s)
+        found = await self._reach.vm_on(vm)
+        await self._conversation.ping(self._reach.id_of(found), found.name, timeout_s)
         return f"PONG from {found.name}"
+
+    async def get_guest(self, vm: str) -> Mapping[str, Any]:
+        """Answer what is known of a VM's guest."""
+        return await self._reach.describe(vm)
+
+    async def list_guests(self) -> Mapping[str, Mapping[str, Any]]:
+        """Answer {name: what is known of its guest} of all VMs."""
+        return await self._reach.describe_all()
 
     async def run_cmd(self, vm: str, spec: CommandSpec) -> str:
         """Send a command to the guest; answer its id at once."""
-        found = await self._find_on(vm)
-        return self._commands.run(found, self._agent_of(found), spec)
+        found = await self._reach.vm_on(vm)
+        return self._commands.run(found, self._reach.agent_of(found), spec)
 
     async def list_finished_cmds(self) -> Mapping[str, Mapping[str, Any]]:
         """Answer {id: details} of what has ended and is not forgotten."""
@@ -225,14 +252,14 @@ class Operations:
 
     async def cp_file_to_vm(self, vm: str, local_path: str, remote_path: str) -> Sequence[Any]:
         """Copy a file of the host into the guest; answer when it is whole and in place."""
-        found = await self._find_on(vm)
-        await self._transfers.put(self._agent_of(found).id, local_path, remote_path)
+        found = await self._reach.vm_on(vm)
+        await self._transfers.put(self._reach.agent_of(found).id, local_path, remote_path)
         return ["", "", 0]
 
     async def cp_file_from_vm(self, vm: str, remote_path: str, local_path: str) -> Sequence[Any]:
         """Copy a file of the guest to the host; answer when it is whole and in place."""
-        found = await self._find_on(vm)
-        await self._transfers.get(self._agent_of(found).id, remote_path, local_path)
+        found = await self._reach.vm_on(vm)
+        await self._transfers.get(self._reach.agent_of(found).id, remote_path, local_path)
         return ["", "", 0]
 
     async def states(self) -> Mapping[str, int]:
@@ -249,35 +276,10 @@ class Operations:
         """Follow a machine that went off: its agent is gone, its commands are lost."""
         before = next((vm for vm in self._directory.last_known() if vm.uuid == change.uuid), None)
         self._directory.changed(change)
+        if self._adoption is not None:
+            self._adoption.changed(change)
         if change.state is None or change.state.is_off:
             state = change.state or "removed"
             self._commands.vm_stopped(change.uuid, f"the VM is {state}")
             if before is not None:
-                self._forget_guest(before, f"the VM is {state}")
-
-    def _forget_guest(self, vm: Vm, why: str) -> None:
-        for mac in vm.macs:
-            self._conversation.guests.leave(GuestId(mac), why)
-
-    async def _find_on(self, vm: str) -> Vm:
-        """Find a VM; one that was last known to be off may have been started meanwhile."""
-        found = await self._directory.find(vm)
-        return await self._directory.find(vm, fresh=True) if found.state.is_off else found
-
-    def _guest_of(self, vm: Vm) -> GuestId:
-        if not vm.macs:
-            raise GuestUnreachable(vm.name, "it has no network interface")
-        if vm.state.is_off:
-            raise GuestUnreachable(vm.name, f"the VM is {vm.state}; start it first")
-        return next(
-            (GuestId(mac) for mac in vm.macs if self._conversation.guests.get(GuestId(mac))),
-            GuestId(vm.macs[0]),
-        )
-
-    def _agent_of(self, vm: Vm) -> Guest:
-        guest = self._conversation.guests.get(self._guest_of(vm))
-        if guest is None:
-            raise GuestUnreachable(
-                vm.name, f"its agent is not connected (the VM is {vm.state}); ping waits for it"
-            )
-        return guest
+                self._reach.forget(before, f"the VM is {state}")

@@ -16,6 +16,7 @@ from vmcontroller.common.errors import NotConnected, ProtocolError
 from vmcontroller.common.stomp.client import (
     CONNECT_DEADLINE_S,
     DISCONNECT_DEADLINE_S,
+    STEADY_S,
     Credentials,
     ReconnectDelays,
     StompClient,
@@ -221,13 +222,24 @@ class ReconnectTests(ClientCase):
         for _ in range(3):
             self.endpoint.refuse()
             self.clock.advance(4.0)
-        self.session().lose()
+        wire = self.session()
+        self.clock.advance(STEADY_S)
+        wire.lose()
         self.assertEqual(len(self.endpoint.attempts), 4)
         self.clock.advance(0.5)
         self.assertEqual(len(self.endpoint.attempts), 5)
         self.session()
         self.assertEqual(self.events[0], "connected")
         self.assertEqual(self.events[2:], ["connected"])
+
+    def test_a_short_session_does_not_reset_the_delay(self):
+        """Two that end each other's sessions do it ever more slowly."""
+        for attempts, delay_s in ((2, 0.5), (3, 1.0), (4, 2.0)):
+            self.session().lose()
+            self.clock.advance(delay_s - 0.1)
+            self.assertEqual(len(self.endpoint.attempts), attempts - 1)
+            self.clock.advance(0.1)
+            self.assertEqual(len(self.endpoint.attempts), attempts)
 
     def test_a_connection_without_a_session_does_not_reset_it(self):
         """A broker that accepts and then drops is not hammered."""

@@ -27,7 +27,7 @@ class AuthenticationTests(VmBrokerCase):
             peer.say("CONNECT", *([] if login is None else [("login", login)]))
             error = peer.error()
             self.assertIn("refused", error.header("message"))
-            self.assertIn("MAC address", error.header("message"))
+            self.assertIn("passcode", error.header("message"))
             self.assertIsNone(peer.connection.peer)
 
     def test_the_host_needs_no_login(self):

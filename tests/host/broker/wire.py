@@ -9,11 +9,12 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.fakes.logins import credulous_rights
 from vmcontroller.common.stomp.frames import Frame, Version, encode
 from vmcontroller.common.stomp.parser import Limits, Parser
 from vmcontroller.host.broker.factory import StompFactory
 from vmcontroller.host.broker.limits import BrokerLimits
-from vmcontroller.host.broker.rights import OpenRights, Principal, Role, VmRights
+from vmcontroller.host.broker.rights import OpenRights, Principal, Role
 
 
 class SlowTransport(StringTransport):
@@ -164,7 +165,7 @@ class BrokerCase(SynchronousTestCase):
 class VmBrokerCase(BrokerCase):
     """A broker with the rules for guests, and the host connected in-process."""
 
-    rights = VmRights()
+    rights = credulous_rights()
 
     def host(self):
         """Return the daemon's own session."""

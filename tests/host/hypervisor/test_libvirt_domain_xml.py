@@ -11,11 +11,13 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from vmcontroller.host.hypervisor.base import DirectBoot, DiskImage, VmDisk
 from vmcontroller.host.hypervisor.libvirt.domain_xml import (
+    BROKER_KEY,
+    CREDENTIAL_KEY,
     NAMESPACE,
     DomainPlan,
     build,
     parse,
-    with_broker,
+    with_told,
 )
 
 PLAN = DomainPlan(
@@ -145,15 +147,15 @@ class ParseTests(SynchronousTestCase):
 class BrokerStringTests(SynchronousTestCase):
     def test_string_is_added_once(self) -> None:
         """A second start with the same broker changes nothing."""
-        text = with_broker(build(PLAN), "192.168.122.1:61613")
+        text = with_told(build(PLAN), {BROKER_KEY: "192.168.122.1:61613"})
         assert text is not None
         self.assertEqual(strings(text), ["vmcontroller.broker=192.168.122.1:61613"])
         self.assertIsNotNone(ET.fromstring(text).find("os/smbios[@mode='sysinfo']"))
-        self.assertIsNone(with_broker(text, "192.168.122.1:61613"))
+        self.assertIsNone(with_told(text, {BROKER_KEY: "192.168.122.1:61613"}))
 
     def test_other_strings_stay(self) -> None:
         """Only our entry is replaced; others' strings, tables and extensions stay."""
-        text = with_broker(FOREIGN, "[fd00::1]:2")
+        text = with_told(FOREIGN, {BROKER_KEY: "[fd00::1]:2"})
         assert text is not None
         root = ET.fromstring(text)
         self.assertEqual(strings(text), ["theirs=1", "vmcontroller.broker=[fd00::1]:2"])
@@ -162,22 +164,37 @@ class BrokerStringTests(SynchronousTestCase):
 
     def test_stale_string_is_taken_out(self) -> None:
         """Where no broker is known an old address goes, and no empty table is left."""
-        text = with_broker(build(PLAN), "10.0.0.1:1")
+        text = with_told(build(PLAN), {BROKER_KEY: "10.0.0.1:1"})
         assert text is not None
-        bare = with_broker(text, "")
+        bare = with_told(text, {BROKER_KEY: ""})
         assert bare is not None
         self.assertIsNone(ET.fromstring(bare).find("sysinfo/oemStrings"))
-        self.assertIsNone(with_broker(bare, ""))
+        self.assertIsNone(with_told(bare, {BROKER_KEY: ""}))
+
+    def test_broker_and_credential_side_by_side(self) -> None:
+        """Each is replaced by itself, and whose credential it is can be read."""
+        both = {BROKER_KEY: "10.0.0.1:1", CREDENTIAL_KEY: "uuid:1-a"}
+        text = with_told(build(PLAN), both)
+        assert text is not None
+        self.assertEqual(parse(text).told_login, "uuid")
+        self.assertIsNone(with_told(text, both))
+        changed = with_told(text, {CREDENTIAL_KEY: "other:2-b"})
+        assert changed is not None
+        self.assertEqual(
+            strings(changed),
+            ["vmcontroller.broker=10.0.0.1:1", "vmcontroller.credential=other:2-b"],
+        )
+        self.assertEqual(parse(build(PLAN)).told_login, "")
 
     def test_hidden_table_is_shown(self) -> None:
         """The string alone is not enough: the guest must be shown the table."""
         hidden = FOREIGN.replace("<smbios mode='sysinfo'/>", "<smbios mode='emulate'/>")
-        text = with_broker(hidden, "10.0.0.1:1")
+        text = with_told(hidden, {BROKER_KEY: "10.0.0.1:1"})
         assert text is not None
         self.assertIn('<smbios mode="sysinfo" />', text)
 
     def test_definition_without_an_os(self) -> None:
         """A definition without <os> gets one."""
-        text = with_broker("<domain><name>x</name></domain>", "10.0.0.1:1")
+        text = with_told("<domain><name>x</name></domain>", {BROKER_KEY: "10.0.0.1:1"})
         assert text is not None
         self.assertEqual(strings(text), ["vmcontroller.broker=10.0.0.1:1"])

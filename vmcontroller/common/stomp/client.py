@@ -14,10 +14,10 @@ from twisted.internet import task
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime, IStreamClientEndpoint
 from twisted.internet.protocol import Factory
-from twisted.logger import Logger
+from twisted.logger import Logger, LogLevel
 from typing_extensions import override
 
-from vmcontroller.common.errors import NotConnected
+from vmcontroller.common.errors import NotConnected, VMControllerError
 from vmcontroller.common.stomp.frames import quoted
 from vmcontroller.common.stomp.parser import Limits
 from vmcontroller.common.stomp.protocol import StompProtocol
@@ -38,6 +38,10 @@ __all__ = ["Credentials", "Message", "ReconnectDelays", "StompClient"]
 CONNECT_DEADLINE_S: Final = 30.0
 """From the beginning of an attempt until the session is ready."""
 
+STEADY_S: Final = 5.0
+"""A session that lived so long was a good one: the next attempt comes soon after its end. Two
+agents with one identity, each of which ends the other's session, get slower and slower."""
+
 DISCONNECT_DEADLINE_S: Final = 2.0
 """How long a stop waits for the broker to confirm our DISCONNECT, and then for the close."""
 
@@ -57,7 +61,7 @@ class ReconnectDelays:
         self._next_s = first_s
 
     def reset(self) -> None:
-        """Begin anew: a session was ready."""
+        """Begin anew: there was a good session."""
         self._next_s = self._first_s
 
     def next_s(self) -> float:
@@ -71,7 +75,9 @@ class StompClient(Service):
     """Keeps one session to a broker, reconnecting with growing, jittered delays.
 
     `on_connected` comes when the broker has confirmed every subscription; messages that arrive
-    before that are held until then. `on_lost` comes once for each `on_connected`, with the reason.
+    before that are held until then. `credentials` and `subscriptions` may be asked for at each
+    connection; the latter are given the headers of CONNECTED, and may raise VMControllerError to
+    give the connection up. `on_lost` comes once for each `on_connected`, with the reason.
     An exception of a callback is logged and ends nothing.
     """
 
@@ -82,8 +88,8 @@ class StompClient(Service):
         *,
         endpoint: IStreamClientEndpoint,
         reactor: IReactorTime,
-        credentials: Credentials | None = None,
-        subscriptions: Sequence[str],
+        credentials: Credentials | Callable[[], Credentials] | None = None,
+        subscriptions: Sequence[str] | Callable[[Mapping[str, str]], Sequence[str]],
         on_message: Callable[[Message], None],
         on_connected: Callable[[], None],
         on_lost: Callable[[str], None],
@@ -95,7 +101,7 @@ class StompClient(Service):
         self._endpoint = endpoint
         self._clock = reactor
         self._credentials = credentials
-        self._subscriptions = tuple(subscriptions)
+        self._subscriptions = subscriptions
         self._on_message = on_message
         self._on_connected = on_connected
         self._on_lost = on_lost
@@ -107,6 +113,8 @@ class StompClient(Service):
         self._early: list[Message] = []
         self._waiting: list[Deferred[None]] = []
         self._life: Deferred[None] | None = None
+        self._ready_since_s = 0.0
+        self._complaint = ""
 
     @override
     def startService(self) -> None:
@@ -162,11 +170,14 @@ class StompClient(Service):
             if not self.running:
                 return
             delay_s = self._delays.next_s()
-            self._log.info(
+            # The first time it is a warning: a wrong password does not mend itself.
+            self._log.emit(
+                LogLevel.info if reason == self._complaint else LogLevel.warn,
                 "no session with the broker ({reason}); next attempt in {delay_s:.2f} s",
                 reason=quoted(reason),
                 delay_s=delay_s,
             )
+            self._complaint = reason
             try:
                 await task.deferLater(self._clock, delay_s)
             except CancelledError:
@@ -190,8 +201,11 @@ class StompClient(Service):
         return await lost
 
     def _build_protocol(self, lost: Deferred[str]) -> StompProtocol:
+        credentials = self._credentials
         session = ClientSession(
-            credentials=self._credentials, heart_beat_s=self._heart_beat_s, limits=self._limits
+            credentials=credentials() if callable(credentials) else credentials,
+            heart_beat_s=self._heart_beat_s,
+            limits=self._limits,
         )
         self._early = []
 
@@ -217,24 +231,33 @@ class StompClient(Service):
                     self._call(self._on_message, message)
                 else:
                     self._early.append(message)
-            case Connected():
-                for destination in self._subscriptions:
-                    protocol.write(protocol.session.subscribe(destination))
-                self._ready_if_confirmed(protocol)
+            case Connected(_, headers):
+                self._subscribe(protocol, headers)
             case ReceiptReceived():
                 self._ready_if_confirmed(protocol)
-            case ErrorReceived(text, _, body):
-                detail = text or body.decode(errors="replace")
-                protocol.drop(f"the broker says: {detail}")
+            case ErrorReceived():
+                protocol.drop(f"the broker says: {event.detail}")
             case Disconnected():
                 protocol.close("disconnected")
+
+    def _subscribe(self, protocol: StompProtocol, headers: Mapping[str, str]) -> None:
+        wanted = self._subscriptions
+        try:
+            destinations = wanted(headers) if callable(wanted) else wanted
+        except VMControllerError as error:
+            protocol.drop(str(error))
+            return
+        for destination in destinations:
+            protocol.write(protocol.session.subscribe(destination))
+        self._ready_if_confirmed(protocol)
 
     def _ready_if_confirmed(self, protocol: StompProtocol) -> None:
         if self.connected or protocol.session.awaited_receipts:
             return
         self._set_deadline(None)
-        self._delays.reset()
+        self._ready_since_s = self._clock.seconds()
         self.connected = True
+        self._complaint = ""
         self._log.info("session with the broker, STOMP {version}", version=protocol.session.version)
         self._call(self._on_connected)
         early, self._early = self._early, []
@@ -249,6 +272,8 @@ class StompClient(Service):
             waiter.errback(NotConnected(f"the connection to the broker was lost: {reason}"))
         if self.connected:
             self.connected = False
+            if self._clock.seconds() - self._ready_since_s >= STEADY_S:
+                self._delays.reset()
             self._call(self._on_lost, reason)
 
     def _resumed(self) -> None:

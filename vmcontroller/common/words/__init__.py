@@ -8,7 +8,7 @@ capability is a new word: a class in one of these modules and a line in `_WORDS`
 from __future__ import annotations
 
 from vmcontroller.common.errors import ProtocolError
-from vmcontroller.common.words import commands, files, presence
+from vmcontroller.common.words import commands, credentials, files, presence
 from vmcontroller.common.words.ears import Ears, Word
 from vmcontroller.common.words.presence import Aint
 from vmcontroller.common.words.wording import Utterance, take_apart
@@ -24,6 +24,8 @@ _WORDS: dict[str, type[Word]] = {
         presence.Ping,
         presence.Pong,
         presence.Aint,
+        credentials.NewCredential,
+        credentials.CredentialKept,
         commands.CmdRun,
         commands.CmdStarted,
         commands.CmdOutput,

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar, Self
 
 if TYPE_CHECKING:
-    from vmcontroller.common.words import commands, files, presence
+    from vmcontroller.common.words import commands, credentials, files, presence
     from vmcontroller.common.words.wording import Spoken, Utterance
 
 
@@ -56,6 +56,12 @@ class Ears:
         self.unexpected(word, sender)
 
     def heard_aint(self, word: presence.Aint, sender: str) -> None:
+        self.unexpected(word, sender)
+
+    def heard_credential(self, word: credentials.NewCredential, sender: str) -> None:
+        self.unexpected(word, sender)
+
+    def heard_credential_kept(self, word: credentials.CredentialKept, sender: str) -> None:
         self.unexpected(word, sender)
 
     def heard_cmd_run(self, word: commands.CmdRun, sender: str) -> None:

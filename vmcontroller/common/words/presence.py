@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import ClassVar, Self
 
 from typing_extensions import override
@@ -12,7 +12,11 @@ from vmcontroller.common.errors import ProtocolError
 from vmcontroller.common.words.ears import Word
 from vmcontroller.common.words.wording import Spoken, Utterance, compose
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
+"""The highest this side speaks; the lower one of both sides counts. 2 has CREDENTIAL."""
+
+CAPABILITIES = ("commands", "files", "credential")
+"""What an agent of today can do, by groups of words."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +28,10 @@ class Descriptor:
     uuid: str = ""
     """The VM's UUID as its SMBIOS tells it; empty where it can't be read."""
     hostname: str = ""
+    os: str = ""
+    """Its system's own name, such as `Debian GNU/Linux 12 (bookworm)`."""
+    addresses: tuple[str, ...] = ()
+    """All its IP addresses but those of loopback and the link-local ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +50,12 @@ class Hello(Word):
     """New with every start of the agent (or of the daemon)."""
     agent_version: str = ""
     protocol: int = PROTOCOL_VERSION
+    """From the guest the highest it speaks, from the host what both speak from now on."""
+    capabilities: tuple[str, ...] = ()
+    boot_id: str = ""
+    """Of the guest's running system: another one means that it was booted meanwhile."""
+    epoch: int = 0
+    """Which connection of this session it is: a HELLO of an earlier one that comes late is old."""
     commands: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
     @override
@@ -53,6 +67,9 @@ class Hello(Word):
                 "session": self.session,
                 "version": self.agent_version,
                 "protocol": self.protocol,
+                "capabilities": self.capabilities,
+                "boot": self.boot_id,
+                "epoch": self.epoch,
                 "commands": self.commands,
             },
         )
@@ -64,7 +81,10 @@ class Hello(Word):
             descriptor=_descriptor(spoken),
             session=spoken.text("session", max_chars=100),
             agent_version=spoken.text("version", "", max_chars=100),
-            protocol=spoken.whole("protocol", PROTOCOL_VERSION),
+            protocol=spoken.whole("protocol", 1),
+            capabilities=_short(spoken.texts("capabilities"), spoken.name),
+            boot_id=spoken.text("boot", "", max_chars=100),
+            epoch=spoken.whole("epoch", 0),
             commands={key: _offsets(spoken, value) for key, value in _commands(spoken).items()},
         )
 
@@ -94,15 +114,17 @@ class StillAlive(Word):
     NAME: ClassVar[str] = "STILL_ALIVE"
 
     session: str
+    load: float = 0.0
+    """The guest's load average of one minute."""
 
     @override
     def how_to_say(self) -> Utterance:
-        return compose(self.NAME, {"session": self.session})
+        return compose(self.NAME, {"session": self.session, "load": self.load})
 
     @override
     @classmethod
     def heard(cls, spoken: Spoken) -> Self:
-        return cls(session=spoken.text("session", max_chars=100))
+        return cls(session=spoken.text("session", max_chars=100), load=spoken.number("load", 0.0))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,21 +188,25 @@ class Aint(Word):
         )
 
 
-def _described(descriptor: Descriptor) -> dict[str, str]:
-    return {
-        "id": descriptor.id,
-        "ip": descriptor.ip,
-        "uuid": descriptor.uuid,
-        "hostname": descriptor.hostname,
-    }
+def _described(descriptor: Descriptor) -> dict[str, object]:
+    return asdict(descriptor)
 
 
 def _descriptor(spoken: Spoken) -> Descriptor:
     fields = spoken.mapping("descriptor")
-    values = {key: fields.get(key, "") for key in ("id", "ip", "uuid", "hostname")}
+    values = {key: fields.get(key, "") for key in ("id", "ip", "uuid", "hostname", "os")}
     if not all(isinstance(value, str) and len(value) <= 255 for value in values.values()):
         raise ProtocolError(f"{spoken.name}: the descriptor's values must be short strings")
-    return Descriptor(**values)
+    addresses = fields.get("addresses", [])
+    if not isinstance(addresses, list) or not all(isinstance(each, str) for each in addresses):
+        raise ProtocolError(f"{spoken.name}: addresses must be a list of strings")
+    return Descriptor(**values, addresses=_short(addresses, spoken.name))
+
+
+def _short(texts: Sequence[str], name: str) -> tuple[str, ...]:
+    if len(texts) > 64 or any(len(text) > 64 for text in texts):
+        raise ProtocolError(f"{name}: a list has more than 64 entries, or one of 64 characters")
+    return tuple(texts)
 
 
 def _commands(spoken: Spoken) -> Mapping[str, object]:

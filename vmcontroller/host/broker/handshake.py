@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from vmcontroller.common.destinations import GUEST_ID
 from vmcontroller.common.errors import AccessDenied, ProtocolError
 from vmcontroller.common.stomp.frames import Frame, Version, encode, quoted
 from vmcontroller.common.stomp.heartbeat import agree, parse_heart_beat
@@ -42,21 +43,23 @@ def welcome(
     principal = authenticate(login, frame.header("passcode") or "")
     if principal is None:
         raise AccessDenied(
-            f"login {quoted(login)} is refused: a guest's is the MAC address of its network card"
+            f"login {quoted(login)} is refused: nobody here has it, or its passcode is another"
         )
     interval_ms = round(heart_beat_s * 1000)
-    headers = (
+    headers = [
         ("version", version.value),
         ("session", session),
         ("server", "VMController"),
         ("heart-beat", f"{interval_ms},{interval_ms}"),
-    )
+    ]
+    if principal.id is not None:
+        headers.append((GUEST_ID, principal.id))
     return Welcome(
         principal=principal,
         version=version,
         send_s=agree(heart_beat_s, wants_s),
         receive_s=agree(heart_beat_s, can_s),
-        connected=encode(Frame("CONNECTED", headers), version),
+        connected=encode(Frame("CONNECTED", tuple(headers)), version),
     )
 
 

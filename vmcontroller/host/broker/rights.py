@@ -8,9 +8,7 @@ from typing import Protocol
 
 from typing_extensions import override
 
-from vmcontroller.common.destinations import CONNECTIONS, REQUESTS, RESPONSES, requests_of
-from vmcontroller.common.errors import BadArgument
-from vmcontroller.common.model import GuestId, guest_id
+from vmcontroller.common.model import GuestId
 
 
 class Role(enum.Enum):
@@ -50,31 +48,6 @@ class Rights(Protocol):
     def may_subscribe(self, principal: Principal, destination: str) -> bool:
         """Tell whether this principal may SUBSCRIBE to it."""
         ...
-
-
-_OF_GUESTS = frozenset((RESPONSES, CONNECTIONS))
-
-
-class VmRights(Rights):
-    """Guests speak to the host only and hear only what is for all or for themselves."""
-
-    @override
-    def authenticate(self, login: str, passcode: str, peer: str) -> Principal | None:
-        # The login says which guest it is; this is the place that decides whether to believe it.
-        try:
-            return Principal(role=Role.GUEST, id=guest_id(login))
-        except BadArgument:
-            return None
-
-    @override
-    def may_send(self, principal: Principal, destination: str) -> bool:
-        return principal.role is Role.HOST or destination in _OF_GUESTS
-
-    @override
-    def may_subscribe(self, principal: Principal, destination: str) -> bool:
-        if principal.role is Role.HOST:
-            return True
-        return principal.id is not None and destination in {REQUESTS, requests_of(principal.id)}
 
 
 class OpenRights(Rights):

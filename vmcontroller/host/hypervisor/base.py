@@ -13,6 +13,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from vmcontroller.common.credentials import Credential
+
 
 class VmState(enum.StrEnum):
     """States of a virtual machine, with the names `getState` has answered since seed 001."""
@@ -116,6 +118,8 @@ class Vm:
     macs: tuple[str, ...] = ()
     """Upper case with colons; the first is the guest's id."""
     disks: tuple[VmDisk, ...] = ()
+    told_login: str = ""
+    """Whose credential its guest is told at a start; empty: none. A clone begins with another's."""
     channel: str = ""
     """The host's Unix socket of the machine's own serial channel to the daemon, while it runs."""
 
@@ -127,6 +131,8 @@ class VmChanged:
     uuid: str
     name: str
     state: VmState | None
+    restored: bool = False
+    """Its memory was put back from a file or a snapshot: its guest is what it was then."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,9 +142,10 @@ class AgentAddress:
     port: int = 61613
     hosts: Sequence[str] = field(default_factory=tuple)
     """The addresses the broker listens on; a backend picks the one its guest can reach."""
-    login: str = ""
-    """What the agent logs in with at the broker: no colon in it. Empty: the agent's own id."""
-    passcode: str = field(default="", repr=False)
+    elsewhere: bool = False
+    """The broker is not this host's own: the only one of `hosts` is told to guests as it is."""
+    credential: Credential | None = None
+    """What the agent logs in with at the broker. None: what its own configuration says."""
 
 
 class Hypervisor(Protocol):
@@ -184,8 +191,15 @@ class Hypervisor(Protocol):
         """Undefine a machine that is off. The disk images its creator gave stay where they are."""
         ...
 
+    async def tell(self, uuid: str, credential: Credential) -> None:
+        """Let the guest be told, from its next start on, what it logs in with at the broker."""
+        ...
+
     async def start(self, uuid: str, agent: AgentAddress) -> None:
-        """Power on; the agent inside learns from the hypervisor where the broker is."""
+        """Power on; the agent inside learns from the hypervisor where the broker is.
+
+        It also learns what to log in with, unless `agent` leaves that to it.
+        """
         ...
 
     async def shutdown(self, uuid: str) -> None:

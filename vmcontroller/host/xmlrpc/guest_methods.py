@@ -20,6 +20,14 @@ _RESULT = (
     "`state` (`sent`, `running`, `ended`, `lost`), `error` (why it never ran or was lost); once "
     "it has ended also `truncated`, `timedOut`, `duration` in seconds."
 )
+_GUEST = (
+    "A struct: `name`, `uuid` and `state` of the VM, `id` of its guest, `connected`; for one that "
+    "is connected also `since` and `lastHeard` (seconds since 1970, by this host's clock), "
+    "`silentFor` and `latency` (seconds; below 0: not measured yet), `load` (of one minute), "
+    "`version` of its agent, `protocol`, `capabilities`, `session` (new with every start of the "
+    "agent), `epoch` (which connection of it), `bootId`; and what it says of itself: `hostname`, "
+    "`os`, `ip`, `addresses`."
+)
 _LOCAL_PATH = (
     "{which} on the host, below one of the directories that the configuration's `files.roots` "
     "names or below `exchange` in its `state_dir`; a relative path begins in `exchange`."
@@ -43,6 +51,23 @@ GUEST_METHODS: Final = (
         doc="Ask a VM's agent whether it is there.",
         example="host.ping('worker 1', 120)",
         only_waits=True,
+    ),
+    Method(
+        name="getGuest",
+        target=lambda door, arg: door.operations.get_guest(arg["vm"]),
+        parameters=(VM,),
+        returns="struct",
+        answer=f"{_GUEST} When it is not connected, `detail` says why.",
+        doc="Ask what is known of a VM's guest. Nothing is asked of the guest itself: `ping` does.",
+        example="host.getGuest('worker 1')['lastHeard']",
+    ),
+    Method(
+        name="listGuests",
+        target=lambda door, _: door.operations.list_guests(),
+        returns="struct",
+        answer="Name of the VM → what `getGuest` answers of it.",
+        doc="Ask what is known of all guests, also of VMs that are off.",
+        example="host.listGuests()['worker 1']['connected']",
     ),
     Method(
         name="runCmd",

@@ -76,6 +76,14 @@ class Operations(Protocol):
         """Answer 'PONG from <name>'."""
         ...
 
+    async def get_guest(self, vm: str) -> Mapping[str, Any]:
+        """Answer what is known of a VM's guest."""
+        ...
+
+    async def list_guests(self) -> Mapping[str, Mapping[str, Any]]:
+        """Answer the same of every VM, by name."""
+        ...
+
     async def run_cmd(self, vm: str, spec: CommandSpec) -> str:
         """Answer the command's id."""
         ...

@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred, DeferredLock
 from twisted.logger import Logger
 
 from vmcontroller.common.background import in_background
+from vmcontroller.common.credentials import Credential
 from vmcontroller.common.errors import HypervisorUnreachable, Unsupported, VMControllerError
 from vmcontroller.host.hypervisor.base import AgentAddress, Capability, Vm, VmChanged, VmSpec
 from vmcontroller.host.hypervisor.libvirt import calls
@@ -143,6 +144,14 @@ class LibvirtHypervisor:
     async def remove(self, uuid: str) -> None:
         """See the interface. Its saved memory, NVRAM and snapshots' metadata go with it."""
         await self._operate(uuid, calls.remove(self._driver))
+
+    async def tell(self, uuid: str, credential: Credential) -> None:
+        """See the interface."""
+        await self._up().call(
+            f"tell {uuid} its credential",
+            lambda connection: calls.operate(connection, uuid, calls.tell(connection, credential)),
+            vm=uuid,
+        )
 
     async def start(self, uuid: str, agent: AgentAddress) -> None:
         """See the interface. Activates the libvirt networks of the machine's NICs."""

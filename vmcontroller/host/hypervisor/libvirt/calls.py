@@ -9,12 +9,13 @@ from __future__ import annotations
 import os
 import secrets
 import uuid as uuids
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import libvirt
 
+from vmcontroller.common.credentials import Credential
 from vmcontroller.common.errors import InvalidState, NoSuchVM, VMExists
 from vmcontroller.host.hypervisor.base import AgentAddress, Vm, VmState
 from vmcontroller.host.hypervisor.libvirt import domain_xml, host_xml
@@ -80,7 +81,14 @@ def _vm(view: domain_xml.DomainView, state: VmState, *, is_local: bool) -> Vm:
     disks = view.disks
     if is_local:
         disks = tuple(replace(disk, path=os.path.realpath(disk.path)) for disk in disks)
-    return Vm(uuid=view.uuid, name=view.name, state=state, macs=view.macs, disks=disks)
+    return Vm(
+        uuid=view.uuid,
+        name=view.name,
+        state=state,
+        macs=view.macs,
+        disks=disks,
+        told_login=view.told_login,
+    )
 
 
 def unused_mac(connection: Any) -> str:
@@ -204,17 +212,36 @@ def start(connection: Any, agent: AgentAddress) -> Operation:
 
     def act(domain: Any) -> None:
         text = domain.XMLDesc(_DEFINITION)
+        view = domain_xml.parse(text)
         reachable: list[str] = []
-        for name in domain_xml.parse(text).networks:
+        for name in view.networks:
             network = connection.networkLookupByName(name)
             _activate(network)
             reachable += host_xml.network_addresses(network.XMLDesc(0))
-        changed = domain_xml.with_broker(text, broker_for(agent, reachable))
-        if changed is not None:
-            connection.defineXML(changed)
+        # A machine without a NIC reaches no address: its agent takes the channel.
+        told = {domain_xml.BROKER_KEY: broker_for(agent, reachable) if view.macs else ""}
+        if agent.credential is not None:
+            told[domain_xml.CREDENTIAL_KEY] = agent.credential.written
+        _redefine(connection, text, told)
         domain.create()
 
     return Operation(name="start", allowed=OFF, act=act)
+
+
+def tell(connection: Any, credential: Credential) -> Operation:
+    """Put a credential into a machine's definition."""
+    told = {domain_xml.CREDENTIAL_KEY: credential.written}
+    return Operation(
+        name="tell",
+        allowed=frozenset(VmState),
+        act=lambda domain: _redefine(connection, domain.XMLDesc(_DEFINITION), told),
+    )
+
+
+def _redefine(connection: Any, text: str, told: Mapping[str, str]) -> None:
+    changed = domain_xml.with_told(text, told)
+    if changed is not None:
+        connection.defineXML(changed)
 
 
 def _activate(network: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from vmcontroller.host.hypervisor.base import DirectBoot, DiskImage, VmDisk
@@ -11,6 +12,8 @@ NAMESPACE = "urn:vmcontroller:domain:1"
 """Of the metadata element that marks a machine as made here."""
 BROKER_KEY = "vmcontroller.broker"
 """Of the SMBIOS string that tells the agent where the broker is."""
+CREDENTIAL_KEY = "vmcontroller.credential"
+"""Of the SMBIOS string that tells the agent what it logs in with: LOGIN:PASSCODE."""
 
 CHANNEL_NAME_BYTES = 32
 """libvirt puts 20 characters of the name, and an id, into the path of the socket of QEMU's guest
@@ -50,6 +53,8 @@ class DomainView:
     disks: tuple[VmDisk, ...]
     networks: tuple[str, ...]
     """libvirt networks of its NICs, in their order, each once."""
+    told_login: str = ""
+    """Of the credential among its SMBIOS strings."""
 
 
 def _add(parent: ET.Element, tag: str, text: str = "", **attributes: str) -> ET.Element:
@@ -148,6 +153,7 @@ def parse(text: str) -> DomainView:
         ),
         disks=tuple(disk for disk in disks if disk.path),
         networks=tuple(dict.fromkeys(network for network in networks if network)),
+        told_login=_told(domain, CREDENTIAL_KEY).partition(":")[0],
     )
 
 
@@ -157,36 +163,38 @@ def _disk(disk: ET.Element) -> VmDisk:
     return VmDisk(path=path, format="" if driver is None else driver.get("type", ""))
 
 
-def _broker_entries(strings: ET.Element) -> list[ET.Element]:
+def _entries(strings: ET.Element, key: str) -> list[ET.Element]:
     return [
-        entry
-        for entry in strings.iterfind("entry")
-        if (entry.text or "").startswith(f"{BROKER_KEY}=")
+        entry for entry in strings.iterfind("entry") if (entry.text or "").startswith(f"{key}=")
     ]
 
 
-def _broker(domain: ET.Element) -> str:
+def _told(domain: ET.Element, key: str) -> str:
     for strings in domain.iterfind("sysinfo[@type='smbios']/oemStrings"):
-        for entry in _broker_entries(strings):
+        for entry in _entries(strings, key):
             return (entry.text or "").partition("=")[2]
     return ""
 
 
-def with_broker(text: str, broker: str) -> str | None:
-    """Return the definition with the broker's HOST:PORT among its SMBIOS strings.
+def with_told(text: str, told: Mapping[str, str]) -> str | None:
+    """Return the definition with `KEY=VALUE` for each of `told` among its SMBIOS strings.
 
-    Empty takes it out. None when the definition says so already. All else stays, other
-    strings of the table too.
+    An empty value takes the key out. None when the definition says so already. All else stays,
+    other strings of the table too.
     """
     domain = ET.fromstring(text)  # noqa: S314 - libvirt's own, on a trusted connection
     os_element = domain.find("os")
-    if _broker(domain) == broker and (not broker or _shows_sysinfo(os_element)):
+    if all(_told(domain, key) == value for key, value in told.items()) and (
+        not any(told.values()) or _shows_sysinfo(os_element)
+    ):
         return None
     for strings in domain.iterfind("sysinfo[@type='smbios']/oemStrings"):
-        for entry in _broker_entries(strings):
+        for entry in [entry for key in told for entry in _entries(strings, key)]:
             strings.remove(entry)
-    if broker:
-        _add(_oem_strings(domain), "entry", f"{BROKER_KEY}={broker}")
+    for key, value in told.items():
+        if value:
+            _add(_oem_strings(domain), "entry", f"{key}={value}")
+    if any(told.values()):
         if os_element is None:
             os_element = _add(domain, "os")
         smbios = os_element.find("smbios")

@@ -40,6 +40,19 @@ _STOPPED_BECAUSE = {
     libvirt.VIR_DOMAIN_EVENT_STOPPED_SAVED: VmState.SAVED,
 }
 
+_RESTORES = {
+    (libvirt.VIR_DOMAIN_EVENT_STARTED, libvirt.VIR_DOMAIN_EVENT_STARTED_RESTORED),
+    (libvirt.VIR_DOMAIN_EVENT_STARTED, libvirt.VIR_DOMAIN_EVENT_STARTED_FROM_SNAPSHOT),
+    (libvirt.VIR_DOMAIN_EVENT_RESUMED, libvirt.VIR_DOMAIN_EVENT_RESUMED_FROM_SNAPSHOT),
+    (libvirt.VIR_DOMAIN_EVENT_SUSPENDED, libvirt.VIR_DOMAIN_EVENT_SUSPENDED_RESTORED),
+    (libvirt.VIR_DOMAIN_EVENT_SUSPENDED, libvirt.VIR_DOMAIN_EVENT_SUSPENDED_FROM_SNAPSHOT),
+}
+
+
+def is_restore(event: int, detail: int) -> bool:
+    """Tell whether a lifecycle event says that a machine's memory was put back."""
+    return (event, detail) in _RESTORES
+
 
 def vm_state(state: int, reason: int, *, has_saved_image: bool = False) -> VmState:
     """Map what `virDomain.state()` answers; unknown numbers are UNKNOWN.

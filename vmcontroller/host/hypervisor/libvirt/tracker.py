@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import libvirt
 
 from vmcontroller.host.hypervisor.base import Vm, VmChanged, VmState
-from vmcontroller.host.hypervisor.libvirt.states import event_state
+from vmcontroller.host.hypervisor.libvirt.states import event_state, is_restore
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +70,8 @@ class Tracker:
         transient = known.transient if known else True
         if transient and state_now.is_off:
             return self._gone(event)
-        return self._now(event.uuid, event.name, state_now, transient=transient)
+        restored = is_restore(event.event, event.detail)
+        return self._now(event.uuid, event.name, state_now, transient=transient, restored=restored)
 
     def _undefined(self, event: DomainEvent, known: _Known | None) -> list[VmChanged]:
         if event.detail == libvirt.VIR_DOMAIN_EVENT_UNDEFINED_RENAMED:
@@ -85,9 +86,11 @@ class Tracker:
             return []
         return [VmChanged(uuid=event.uuid, name=event.name, state=None)]
 
-    def _now(self, uuid: str, name: str, state: VmState, *, transient: bool) -> list[VmChanged]:
+    def _now(
+        self, uuid: str, name: str, state: VmState, *, transient: bool, restored: bool = False
+    ) -> list[VmChanged]:
         known = self._known.get(uuid)
         self._known[uuid] = _Known(name, state, transient)
-        if known and (known.name, known.state) == (name, state):
+        if known and (known.name, known.state) == (name, state) and not restored:
             return []
-        return [VmChanged(uuid=uuid, name=name, state=state)]
+        return [VmChanged(uuid=uuid, name=name, state=state, restored=restored)]

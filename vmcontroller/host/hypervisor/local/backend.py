@@ -14,6 +14,7 @@ from twisted.logger import Logger
 from vmcontroller.common import process
 from vmcontroller.common.background import in_background
 from vmcontroller.common.copying.course import threads_of
+from vmcontroller.common.credentials import Credential
 from vmcontroller.common.errors import (
     HypervisorError,
     InvalidState,
@@ -52,6 +53,7 @@ class LocalHypervisor:
         """Take up the VMs of earlier runs; those whose agents still run are watched on."""
         for vm in await self._in_thread(self._store.all):
             machine = self._machines[vm.uuid] = Machine(vm)
+            machine.told_login = await self._in_thread(store.told_login, vm)
             agent = await self._in_thread(store.read_process, vm)
             if agent is not None:
                 await self._take_up(machine, agent)
@@ -92,6 +94,12 @@ class LocalHypervisor:
         await self._in_thread(self._store.remove, machine.vm)
         self._listener(VmChanged(uuid=uuid, name=machine.vm.name, state=None))
 
+    async def tell(self, uuid: str, credential: Credential) -> None:
+        """Write it where the agent reads it at each attempt to connect."""
+        machine = self._machine(uuid)
+        store.write_credential(machine.vm, credential)
+        machine.told_login = credential.login
+
     async def start(self, uuid: str, agent: AgentAddress) -> None:
         """Start the agent."""
         machine = self._machine(uuid)
@@ -99,7 +107,8 @@ class LocalHypervisor:
         if machine.sweeping:  # or the new agent would be swept away with what the old one left
             await machine.until_gone()
             machine.need("start", VmState.POWERED_OFF, VmState.ABORTED)
-        store.write_agent_config(machine.vm, agent)
+        store.write_agent_config(machine.vm)
+        machine.told_login = store.write_environment(machine.vm, agent)
         self._launch(machine)
         self._report(machine)
 

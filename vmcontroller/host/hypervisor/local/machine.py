@@ -24,6 +24,8 @@ class Machine:
         self.child: Child | None = None
         """Of this daemon; None for an agent that an earlier one started, which `watch` has."""
         self.watch: ExitWatch | None = None
+        self.told_login = ""
+        """Whose credential its agent is told."""
         self.stopping = False
         """Its end was asked for."""
         self.resetting = False
@@ -33,7 +35,13 @@ class Machine:
 
     def view(self) -> Vm:
         """Return it as the interface has it."""
-        return Vm(uuid=self.vm.uuid, name=self.vm.name, state=self.state, macs=(self.vm.mac,))
+        return Vm(
+            uuid=self.vm.uuid,
+            name=self.vm.name,
+            state=self.state,
+            macs=(self.vm.mac,),
+            told_login=self.told_login,
+        )
 
     def need(self, operation: str, *states: VmState) -> None:
         """Raise InvalidState unless it is in one of these states."""

@@ -3,6 +3,7 @@
 STATE_DIR/local/UUID/vm.json      name, MAC address
                      root/        where the agent and its commands work
                      guest.yaml   the agent's configuration, written at each start
+                     agent.env    where the broker is and what to log in with, for its agent only
                      agent.log    what it logs
                      agent.json   its pid and when that process was made, while it runs
 """
@@ -13,12 +14,19 @@ import json
 import os
 import random
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
 import yaml
 
+from vmcontroller.common.credentials import Credential
+from vmcontroller.common.environment import (
+    BROKER_VARIABLE,
+    CREDENTIAL_VARIABLE,
+    parse_environment,
+)
 from vmcontroller.common.errors import BadImage, HypervisorError, NoSuchImage, VMExists
 from vmcontroller.common.model import guest_id
 from vmcontroller.host.hypervisor.base import AgentAddress
@@ -116,15 +124,53 @@ def write_process(vm: LocalVm, process: AgentProcess | None) -> None:
     new.rename(path)
 
 
-def write_agent_config(vm: LocalVm, address: AgentAddress) -> None:
-    """Tell the agent who it is and where the broker is."""
-    host = "127.0.0.1" if "127.0.0.1" in address.hosts else next(iter(address.hosts), "127.0.0.1")
+def write_agent_config(vm: LocalVm) -> None:
+    """Tell the agent who it is, and where it reads the rest."""
     config = {
-        "broker": {"host": host, "port": address.port},
-        "vm": {"id": vm.mac},
+        "vm": {"id": vm.mac, "environment_file": str(vm.home / "agent.env"), "channel": "none"},
         "state_dir": str(vm.home / "state"),
     }
     (vm.home / "guest.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+
+
+def write_environment(vm: LocalVm, address: AgentAddress) -> str:
+    """Tell the agent where the broker is, and what to log in with. Returns the login, or ''."""
+    host = "127.0.0.1" if "127.0.0.1" in address.hosts else next(iter(address.hosts), "127.0.0.1")
+    told = {
+        BROKER_VARIABLE: f"[{host}]:{address.port}" if ":" in host else f"{host}:{address.port}"
+    }
+    if address.credential is not None:
+        told[CREDENTIAL_VARIABLE] = address.credential.written
+    _write_environment(vm, told)
+    return address.credential.login if address.credential is not None else ""
+
+
+def write_credential(vm: LocalVm, credential: Credential) -> None:
+    """Tell the agent what to log in with from its next attempt on."""
+    _write_environment(vm, {**_environment(vm), CREDENTIAL_VARIABLE: credential.written})
+
+
+def told_login(vm: LocalVm) -> str:
+    """Return the login that the agent is told; empty when it is told none."""
+    return _environment(vm).get(CREDENTIAL_VARIABLE, "").partition(":")[0]
+
+
+def _environment(vm: LocalVm) -> dict[str, str]:
+    try:
+        text = (vm.home / "agent.env").read_text(encoding="utf-8")
+    except OSError:
+        return {}
+    return dict(parse_environment(text))
+
+
+def _write_environment(vm: LocalVm, told: Mapping[str, str]) -> None:
+    new = vm.home / "agent.env.new"
+    new.unlink(missing_ok=True)
+    text = "".join(f"{name}={value}\n" for name, value in told.items())
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with open(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+    new.rename(vm.home / "agent.env")
 
 
 def _read(home: Path) -> LocalVm:
