@@ -92,7 +92,7 @@ class TopicTests(BrokerCase):
         self.assertFalse(one.is_closing)
 
     def test_an_ack_of_what_a_topic_never_had(self):
-        """Another name, a number not reached yet, no number, or nothing to acknowledge: an ERROR."""
+        """Another name, a number not reached yet, no number, or not awaited: an ERROR."""
         for ack, message_id in (
             ("client", "/topic/b_1"),
             ("client", "/topic/a_2"),
@@ -132,12 +132,13 @@ class MessageTests(BrokerCase):
         self.assertIsNone(message.header("ack"))
 
     def test_a_sender_cannot_forge_what_the_broker_says(self):
-        """Its own message-id, subscription, ack and lengths are not passed on."""
+        """Its own message-id, subscription, ack, redelivered and lengths are not passed on."""
         message = self.message(
             ("message-id", "x"),
             ("subscription", "y"),
             ("ack", "z"),
             ("receipt", "r"),
+            ("redelivered", "true"),
             ("destination", "/topic/b"),
             body=b"ab",
         )

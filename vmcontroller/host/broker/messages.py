@@ -9,7 +9,10 @@ from vmcontroller.common.errors import ProtocolError
 from vmcontroller.common.stomp.frames import FRAME_END, Frame, Version, header_lines
 
 REPLACED: Final = frozenset(
-    ("destination", "message-id", "subscription", "ack", "content-length", "receipt")
+    (
+        *("destination", "message-id", "subscription", "ack", "redelivered"),
+        *("content-length", "receipt", "transaction"),
+    )
 )
 """Headers of a SEND that its MESSAGE says anew, or that were for the broker only."""
 
