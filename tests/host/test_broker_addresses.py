@@ -6,6 +6,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from vmcontroller.common.config import BrokerConfig
+from vmcontroller.common.credentials import Credential
 from vmcontroller.common.errors import DeadlinePassed, HypervisorUnreachable
 from vmcontroller.host.broker_addresses import BrokerAddresses
 
@@ -79,3 +80,26 @@ class BrokerAddressesTests(SynchronousTestCase):
         addresses = self.refreshed(port=0)
         self.assertEqual(self.broker.at, {"127.0.0.1": 4711, "192.168.122.1": 4711})
         self.assertEqual(addresses.for_agents().port, 4711)
+
+    def test_external(self) -> None:
+        """An external broker is not ours to listen for; guests are told where it is."""
+        addresses = self.refreshed(
+            name="external",
+            host=("mq.example.org",),
+            username="host",
+            password="the host's own",
+            guest_username="guests",
+            guest_password="secret",
+        )
+        self.assertEqual(self.broker.at, {})
+        told = addresses.for_agents()
+        self.assertEqual((tuple(told.hosts), told.port), (("mq.example.org",), 61613))
+        self.assertTrue(told.elsewhere)
+        self.assertEqual(told.credential, Credential(login="guests", passcode="secret"))
+
+    def test_external_without_guests_login(self) -> None:
+        """The host's own login is never given to guests."""
+        addresses = self.refreshed(
+            name="external", host=("10.0.0.1",), username="host", password="the host's own"
+        )
+        self.assertIsNone(addresses.for_agents().credential)

@@ -1,4 +1,4 @@
-"""Where the embedded broker listens: loopback and the guests' networks, as they come and go."""
+"""Where the broker is: an external one as configured, our own on each network as it comes."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from twisted.logger import Logger
 
 from vmcontroller.common.config import BrokerConfig
+from vmcontroller.common.credentials import Credential
 from vmcontroller.common.errors import VMControllerError
 from vmcontroller.host.broker.service import BrokerService
 from vmcontroller.host.hypervisor.base import AgentAddress, Hypervisor
@@ -28,6 +29,8 @@ class BrokerAddresses:
 
     async def refresh(self) -> None:
         """Open what is missing and close what is gone; what can't be opened yet is logged."""
+        if self._config.is_external:
+            return
         wanted = await self._wanted()
         if not self._port:  # any free one, but the same on every address: guests are told one
             await self._broker.listen(wanted[:1], 0)
@@ -49,4 +52,16 @@ class BrokerAddresses:
         With `host: auto` the backend may choose any address of its own in the guest's network,
         also of a network that comes up only with the guest: the broker follows.
         """
+        if self._config.is_external:
+            return AgentAddress(
+                port=self._port,
+                hosts=self._config.host,
+                elsewhere=True,
+                credential=self._guest_credential(),
+            )
         return AgentAddress(port=self._port, hosts=self._config.host)
+
+    def _guest_credential(self) -> Credential | None:
+        """Return what all guests log in with; None leaves it to their own configuration."""
+        login, passcode = self._config.guest_username, self._config.guest_password
+        return Credential(login=login, passcode=passcode) if login else None

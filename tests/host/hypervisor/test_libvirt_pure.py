@@ -218,6 +218,16 @@ class BrokerAddressTests(SynchronousTestCase):
             answer = broker_for(AgentAddress(port=9, hosts=hosts), reachable)
             self.assertEqual(answer, expected, (hosts, reachable))
 
+    def test_broker_elsewhere(self) -> None:
+        """A broker that is not this host's is told as it is, a name, too."""
+        for host, expected in (
+            ("10.9.9.9", "10.9.9.9:9"),
+            ("mq.example.org", "mq.example.org:9"),
+            ("fd00::9", "[fd00::9]:9"),
+        ):
+            agent = AgentAddress(port=9, hosts=(host,), elsewhere=True)
+            self.assertEqual(broker_for(agent, ("192.168.122.1",)), expected)
+
 
 class DriverTests(SynchronousTestCase):
     def test_uris(self) -> None:

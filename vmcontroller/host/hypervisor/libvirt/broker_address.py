@@ -15,8 +15,12 @@ def broker_for(agent: AgentAddress, reachable: Sequence[str]) -> str:
 
     `reachable` are the host's addresses in the guest's own networks. Of them, one that the
     broker listens on; where libvirt knows no address (a bridge), the broker's first that is
-    not the host's alone. The agent then still has its gateway to try.
+    not the host's alone. The agent then still has its gateway to try. A broker elsewhere is told
+    as it is.
     """
+    if agent.elsewhere:
+        host = agent.hosts[0]
+        return f"[{host}]:{agent.port}" if ":" in host else f"{host}:{agent.port}"
     listening = [address for host in agent.hosts if (address := _address(host)) is not None]
     everywhere = not listening or any(address.is_unspecified for address in listening)
     own = [address for host in reachable if (address := _address(host)) is not None]
