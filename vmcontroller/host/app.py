@@ -182,7 +182,7 @@ class HostDaemon:
         """Connect; where nobody answers yet, go on trying while calls answer with a Fault."""
         try:
             await self.hypervisor.open(self.operations.vm_changed)
-            await self._adoption.follow()
+            await self._adopt()
         except VMControllerError as error:
             self._log.error("{error}; trying on", error=str(error))
             self._opening = in_background(self._open_later(), "connecting to the hypervisor")
@@ -192,7 +192,7 @@ class HostDaemon:
             await pause(self._reactor, HYPERVISOR_RETRY_S)
             try:
                 await self.hypervisor.open(self.operations.vm_changed)
-                await self._adoption.follow()
+                await self._adopt()
             except VMControllerError as error:
                 self._log.debug("still: {error}", error=str(error))
             except Exception:  # noqa: BLE001 - whatever it was, the next try may be better
@@ -201,6 +201,11 @@ class HostDaemon:
                 self._log.info("connected to the hypervisor")
                 await self._addresses.refresh()
                 return
+
+    async def _adopt(self) -> None:
+        """Give VMs credentials for the embedded broker; an external one has its own."""
+        if not self._config.broker.is_external:
+            await self._adoption.follow()
 
     async def _open_door(self) -> None:
         config = self._config.xmlrpc
