@@ -31,11 +31,13 @@ class AdoptionTests(SynchronousTestCase):
         self.hypervisor = FakeHypervisor({ONE.uuid: ONE, BARE.uuid: BARE})
         self.directory = Directory(clock=self.clock, hypervisor=self.hypervisor)
         self.greeted = []
+        self.ended = []
         self.adoption = Adoption(
             clock=self.clock,
             hypervisor=self.hypervisor,
             directory=self.directory,
             greet=self.greeted.append,
+            end_session=lambda guest, reason: self.ended.append(guest),
         )
         self.adoption.credentials = Credentials(key=bytes(32), records={}, save=lambda _: None)
         self.successResultOf(Deferred.fromCoroutine(self.hypervisor.open(self.changed)))
@@ -154,6 +156,7 @@ class AdoptionTests(SynchronousTestCase):
         self.adoption.credentials.replace(ONE.uuid, is_on=False)
         self.assertIsNone(self.adoption.who(ONE.uuid, first.passcode))
         self.changed(VmChanged(uuid=ONE.uuid, name="one", state=VmState.RUNNING, restored=True))
+        self.assertEqual(self.ended, [ONE.macs[0]], "its session of before")
         self.assertEqual(self.adoption.who(ONE.uuid, first.passcode), ONE.macs[0])
         self.assertEqual(self.adoption.owed(ONE.macs[0]).generation, 3)
 

@@ -80,7 +80,7 @@ class ConversationTests(SynchronousTestCase):
     def test_hello_is_answered(self) -> None:
         """A guest learns on its own topic that the host knows it."""
         self.hello()
-        destination, word = self.said(Hello)[-1]
+        destination, _ = self.said(Hello)[-1]
         self.assertEqual(destination, requests_of(ONE))
         self.assertIsNotNone(self.conversation.guests.get(ONE))
 

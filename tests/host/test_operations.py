@@ -54,6 +54,7 @@ class OperationsTests(SynchronousTestCase):
             hypervisor=self.hypervisor,
             directory=directory,
             greet=self.conversation.ask_for_hello,
+            end_session=lambda guest, reason: None,
         )
         self.adoption.credentials = Credentials(key=bytes(32), records={}, save=lambda _: None)
         self.operations = Operations(

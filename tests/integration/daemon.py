@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -35,17 +36,23 @@ def readable_dir(prefix: str) -> Path:
     return path
 
 
+def free_port() -> int:
+    """Return a TCP port that nobody has now: for a daemon that must find its guests again."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
 class Daemon:
     """One daemon with a directory of its own; `stop` leaves nothing behind."""
 
-    def __init__(self, hypervisor: str, *, config: str = "") -> None:
+    def __init__(self, hypervisor: str, *, config: str = "", broker: str = "{port: 0}") -> None:
         self.dir = readable_dir(f"vmcontroller-test-{hypervisor}-")
         self.log = self.dir / "log"
         self.config = self.dir / "host.yaml"
         self.exchange = self.dir / "state" / "exchange"
         self.config.write_text(
-            "xmlrpc: {port: 0, anonymous: true}\nbroker: {port: 0}\n"
-            f"hypervisor: {{name: {hypervisor}}}\nstate_dir: {self.dir}/state\n{config}"
+            "xmlrpc: {port: 0, anonymous: true}\n"
+            f"broker: {broker}\nhypervisor: {{name: {hypervisor}}}\nstate_dir: {self.dir}/state\n{config}"
         )
         self.process: subprocess.Popen[bytes] | None = None
         self.api: Any = None

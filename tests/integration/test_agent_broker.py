@@ -150,7 +150,7 @@ class AgentProcessTests(TestCase):
         self.host.say(Ping(ping_id="p"))
         self.assertEqual(await self.host.hear(Pong), Pong(ping_id="p"))
         alive = await self.host.hear(StillAlive)
-        self.assertEqual(alive, StillAlive(session=hello.session))
+        self.assertEqual(alive, StillAlive(session=hello.session, load=alive.load))
         os.kill(self.agent.pid, signal.SIGTERM)
         bye = await self.host.hear(Bye)
         assert isinstance(bye, Bye)

@@ -25,6 +25,7 @@ class Adoption:
     """Gives every VM a credential, and tells whose a login is.
 
     `greet` asks a guest that is there for its HELLO: then it is given what it is owed.
+    `end_session` closes its connection, if any, and says why.
     """
 
     _log = Logger()
@@ -36,6 +37,7 @@ class Adoption:
         hypervisor: Hypervisor,
         directory: Directory,
         greet: Callable[[GuestId], None],
+        end_session: Callable[[GuestId, str], None],
     ) -> None:
         self._clock = clock
         self._hypervisor = hypervisor
@@ -43,6 +45,7 @@ class Adoption:
         self.credentials: Credentials
         """Known when the daemon starts."""
         self._greet = greet
+        self._end_session = end_session
         self._seen_clones: set[tuple[str, str]] = set()
         self._looked_s = -LOOK_AGAIN_S
 
@@ -61,6 +64,7 @@ class Adoption:
         if change.restored:
             self._log.info("{name} was restored: its credential changes", name=change.name)
             self.credentials.restored(change.uuid)
+            self._let_log_in_anew(change.uuid)
         if not self._directory.is_fresh:
             self._follow_soon()
 
@@ -104,6 +108,12 @@ class Adoption:
             await self._hypervisor.tell(vm.uuid, self.credentials.of(vm.uuid))
         except VMControllerError as error:  # a start will tell it
             self._log.warn("{name} is not told yet: {error}", name=vm.name, error=str(error))
+
+    def _let_log_in_anew(self, uuid: str) -> None:
+        """End the session of before: after a quick restore it could even go on."""
+        vm = next((vm for vm in self._directory.last_known() if vm.uuid == uuid), None)
+        if vm is not None:
+            self._end_session(identity_of(vm), "the VM was restored: log in anew")
 
     def _find(self, login: str) -> Vm | None:
         wanted = login.upper()

@@ -23,18 +23,21 @@ from vmcontroller.common.errors import ConfigError, VMControllerError
 from vmcontroller.common.stomp.client import StompClient
 from vmcontroller.host.adoption import Adoption
 from vmcontroller.host.broker.limits import BrokerLimits, connections_within
+from vmcontroller.host.broker.protocol import BrokerConnection
 from vmcontroller.host.broker.rights import Principal, Role
 from vmcontroller.host.broker.service import BrokerService
 from vmcontroller.host.broker.vm_rights import VmRights
 from vmcontroller.host.broker_addresses import BrokerAddresses
+from vmcontroller.host.channels import Channels
 from vmcontroller.host.commands import Commands
 from vmcontroller.host.conversation import Conversation
 from vmcontroller.host.credential_store import open_credentials
 from vmcontroller.host.descriptors import raise_descriptor_limit
 from vmcontroller.host.directory import Directory
 from vmcontroller.host.external_broker import credentials_of, endpoint_of
-from vmcontroller.host.hypervisor.base import Hypervisor
+from vmcontroller.host.hypervisor.base import Hypervisor, Vm, VmChanged
 from vmcontroller.host.hypervisor.registry import hypervisor_from
+from vmcontroller.host.identities import identity_of
 from vmcontroller.host.operations import Operations
 from vmcontroller.host.reach import Reach
 from vmcontroller.host.roots import AllowedRoots
@@ -44,6 +47,8 @@ from vmcontroller.host.xmlrpc.resource import site
 
 HOUSEKEEPING_S = 5.0
 HYPERVISOR_RETRY_S = 5.0
+CHANNELS_S = 30.0
+"""Changes are followed at once; this is for those that were not reported."""
 
 
 class HostDaemon:
@@ -73,9 +78,13 @@ class HostDaemon:
         self._directory = Directory(clock=reactor, hypervisor=self.hypervisor)
         self._build_conversation()
         self._build_operations()
+        self._channels = Channels(
+            reactor=reactor, list_vms=self.hypervisor.list_vms, build=self._build_on_channel
+        )
         self._repeated = (
             Repeated(reactor, HOUSEKEEPING_S, "housekeeping", self._keep_house),
             Repeated(reactor, HOUSEKEEPING_S, "following networks", self._addresses.refresh),
+            Repeated(reactor, CHANNELS_S, "following channels", self._follow_channels),
         )
 
     def _build_conversation(self) -> None:
@@ -114,6 +123,7 @@ class HostDaemon:
             hypervisor=self.hypervisor,
             directory=self._directory,
             greet=self._conversation.ask_for_hello,
+            end_session=self.broker.factory.end_session,
         )
         if not self._config.broker.is_external:
             self._conversation.owing = self._adoption
@@ -130,7 +140,7 @@ class HostDaemon:
             reach=Reach(
                 directory=self._directory,
                 guests=self._conversation.guests,
-                now_s=self._reactor.seconds,
+                now_s=lambda: self._reactor.seconds(),  # noqa: PLW0108 - main sets another
                 wall_s=time.time,
             ),
             adoption=None if self._config.broker.is_external else self._adoption,
@@ -166,6 +176,7 @@ class HostDaemon:
         """Close everything in the opposite order; virtual machines run on."""
         for work in self._repeated:
             work.stop()
+        self._channels.stop()
         for port in self._ports:
             await maybeDeferred(port.stopListening)
         if self._opening is not None:
@@ -181,7 +192,7 @@ class HostDaemon:
     async def _open_hypervisor(self) -> None:
         """Connect; where nobody answers yet, go on trying while calls answer with a Fault."""
         try:
-            await self.hypervisor.open(self.operations.vm_changed)
+            await self.hypervisor.open(self._vm_changed)
             await self._adopt()
         except VMControllerError as error:
             self._log.error("{error}; trying on", error=str(error))
@@ -191,7 +202,7 @@ class HostDaemon:
         while True:
             await pause(self._reactor, HYPERVISOR_RETRY_S)
             try:
-                await self.hypervisor.open(self.operations.vm_changed)
+                await self.hypervisor.open(self._vm_changed)
                 await self._adopt()
             except VMControllerError as error:
                 self._log.debug("still: {error}", error=str(error))
@@ -232,6 +243,19 @@ class HostDaemon:
     def _keep_house(self) -> None:
         self._conversation.guests.expire(self._reactor.seconds())
         self._commands.expire()
+
+    def _vm_changed(self, change: VmChanged) -> None:
+        self.operations.vm_changed(change)
+        if not self._config.broker.is_external:
+            self._channels.changed(change)
+
+    def _follow_channels(self) -> None:
+        if not self._config.broker.is_external:
+            self._channels.look_soon()
+
+    def _build_on_channel(self, vm: Vm) -> BrokerConnection:
+        guest = Principal(role=Role.GUEST, id=identity_of(vm))
+        return self.broker.factory.build(f"the channel of {vm.name}", guest)
 
     def _broker_lost(self, reason: str) -> None:
         if self._client.running:  # else it is us who stop

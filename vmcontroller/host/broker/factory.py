@@ -134,6 +134,12 @@ class StompFactory(ServerFactory):
                 )
             older.fail(f"another connection of {guest} has come from {connection.address}")
 
+    def end_session(self, guest: GuestId, reason: str) -> None:
+        """Close the connection of a guest, if there is one: it has to log in anew."""
+        connection = self._by_guest.get(guest)
+        if connection is not None:
+            connection.fail(reason)
+
     def receive(self, peer: Peer, frame: Frame) -> bool:
         """Route a frame. Returns whether its sender must not be read until the host has caught up.
 
