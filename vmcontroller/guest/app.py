@@ -19,7 +19,8 @@ from vmcontroller.common.model import guest_id
 from vmcontroller.common.stomp.client import Credentials, StompClient
 from vmcontroller.common.words.presence import Descriptor
 from vmcontroller.guest.agent import Agent
-from vmcontroller.guest.discovery import DiscoveredEndpoint, find_broker
+from vmcontroller.guest.channel import ChannelEndpoint
+from vmcontroller.guest.discovery import DiscoveredEndpoint, channel_path, find_broker
 from vmcontroller.guest.files import GuestFiles
 from vmcontroller.guest.identity import About, describe, named, read_boot_id, read_load
 from vmcontroller.guest.kept_credential import KeptCredential
@@ -48,7 +49,9 @@ class GuestAgent:
         self._notes = Notes(Path(config.state_dir) / "copies")
         self._kept = KeptCredential(Path(config.state_dir) / "credential")
         self._client = StompClient(
-            endpoint=DiscoveredEndpoint(reactor, lambda: find_broker(config)),
+            endpoint=DiscoveredEndpoint(
+                reactor, lambda: find_broker(config), channel=_channel(config, reactor)
+            ),
             reactor=reactor,
             credentials=self._credentials,
             subscriptions=self._subscriptions,
@@ -122,6 +125,11 @@ class GuestAgent:
 
 def _describer(config: GuestConfig) -> Callable[[], Descriptor]:
     return lambda: describe(config.vm)
+
+
+def _channel(config: GuestConfig, reactor: Any) -> ChannelEndpoint | None:
+    path = channel_path(config)
+    return ChannelEndpoint(reactor, path) if path else None
 
 
 def _version() -> str:

@@ -1,7 +1,9 @@
-"""Finding the broker: what the configuration says, or the hypervisor, or the default gateway."""
+"""Finding the broker: by the configuration, the hypervisor, the default gateway; or the channel."""
 
 from __future__ import annotations
 
+import enum
+import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -15,6 +17,7 @@ from twisted.internet.interfaces import (
     IProtocol,
     IProtocolFactory,
     IReactorTCP,
+    IReactorTime,
     IStreamClientEndpoint,
 )
 from twisted.logger import Logger
@@ -23,10 +26,17 @@ from zope.interface import implementer
 from vmcontroller.common.config import BrokerClientConfig, GuestConfig
 from vmcontroller.common.errors import NotConnected
 from vmcontroller.guest import network
+from vmcontroller.guest.channel import CHANNEL_PATH, ChannelEndpoint
 from vmcontroller.guest.network import DefaultRoute
 from vmcontroller.guest.told import read_told
 
 CONNECT_TIMEOUT_S = 10
+
+NETWORK_FIRST_S = 15.0
+"""A network may come up later than the agent: it is tried alone for so long."""
+
+LASTED_S = 30.0
+"""A connection that was there for so long was a good one: its way is the first to try again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,23 +76,118 @@ def find_broker(config: GuestConfig) -> BrokerAddress:
     return choose_broker(config.broker, told, network.read_default_routes())
 
 
+def has_network() -> bool:
+    """Tell whether this guest has any interface but loopback."""
+    return any(name != "lo" for _, name in socket.if_nameindex())
+
+
+def channel_path(config: GuestConfig) -> str:
+    """Return the path of the channel that may be used; empty where none may."""
+    if config.vm.channel == "auto":
+        return CHANNEL_PATH if config.broker.host == "auto" else ""
+    return "" if config.vm.channel == "none" else config.vm.channel
+
+
+class Way(enum.Enum):
+    """By what the daemon is reached."""
+
+    NETWORK = "network"
+    CHANNEL = "channel"
+
+
+class Turns:
+    """Chooses the way of the next attempt where there are two. Pure, but remembers.
+
+    First the one that was good last, else the network of a guest that has one; then in turn.
+    """
+
+    def __init__(self) -> None:
+        self._good: Way | None = None
+        self._last: Way | None = None
+        self._last_s = 0.0
+        self._first_s = 0.0
+        """When the attempts began of which none was good."""
+
+    def next(self, now_s: float, *, has_network: bool, is_known: bool) -> Way:
+        """Return the way of an attempt that is made now.
+
+        `is_known` tells whether there is an address to try over the network.
+        """
+        if self._last is not None and now_s - self._last_s >= LASTED_S:
+            self._good, self._last = self._last, None
+        if self._last is None:
+            self._first_s = now_s
+        way = self._choose(now_s, has_network) if is_known else Way.CHANNEL
+        self._last, self._last_s = way, now_s
+        return way
+
+    def _choose(self, now_s: float, has_network: bool) -> Way:
+        first = self._good or (Way.NETWORK if has_network else Way.CHANNEL)
+        if self._last is None:
+            return first
+        is_early = now_s - self._first_s < NETWORK_FIRST_S
+        if has_network and first is Way.NETWORK and is_early:
+            return Way.NETWORK
+        return Way.CHANNEL if self._last is Way.NETWORK else Way.NETWORK
+
+
+class IDiscoveryReactor(IReactorTCP, IReactorTime):
+    """What is needed of the reactor here."""
+
+
 @implementer(IStreamClientEndpoint)
 class DiscoveredEndpoint:
     """Looks for the broker anew at each attempt: the network may come, or change, meanwhile."""
 
     _log = Logger()
 
-    def __init__(self, reactor: IReactorTCP, find: Callable[[], BrokerAddress]) -> None:
+    def __init__(
+        self,
+        reactor: IDiscoveryReactor,
+        find: Callable[[], BrokerAddress],
+        *,
+        channel: ChannelEndpoint | None = None,
+        has_network: Callable[[], bool] = has_network,
+    ) -> None:
+        """Without `channel` there is the network alone."""
         self._reactor = reactor
         self._find = find
-        self._last: BrokerAddress | None = None
+        self._channel = channel
+        self._has_network = has_network
+        self._turns = Turns()
+        self._last: BrokerAddress | str | None = None
 
     def connect(self, protocolFactory: IProtocolFactory) -> defer.Deferred[IProtocol]:
         """Connect to where the broker is now; fails, and never raises."""
+        address, problem = self._found()
+        channel = self._channel
+        if channel is not None and channel.is_there():
+            way = self._turns.next(
+                self._reactor.seconds(),
+                has_network=self._has_network(),
+                is_known=address is not None,
+            )
+            if address is None or way is Way.CHANNEL:
+                return self._by_channel(channel, protocolFactory)
+        return self._by_network(address, protocolFactory) if address else defer.fail(problem)
+
+    def _found(self) -> tuple[BrokerAddress | None, NotConnected | None]:
         try:
-            address = self._find()
-        except NotConnected:
-            return defer.fail()
+            return self._find(), None
+        except NotConnected as error:
+            return None, error
+
+    def _by_channel(
+        self, channel: ChannelEndpoint, factory: IProtocolFactory
+    ) -> defer.Deferred[IProtocol]:
+        if channel.path != self._last:
+            self._log.info("the broker is tried on the channel {path}", path=channel.path)
+            self._last = channel.path
+        return channel.connect(factory)
+
+    def _by_network(
+        self, address: BrokerAddress, factory: IProtocolFactory
+    ) -> defer.Deferred[IProtocol]:
         if address != self._last:
             self._log.info(
                 "the broker is {host} port {port}: {why}",
@@ -91,7 +196,7 @@ class DiscoveredEndpoint:
                 why=address.why,
             )
             self._last = address
-        connecting: defer.Deferred[IProtocol] = self._endpoint(address).connect(protocolFactory)
+        connecting: defer.Deferred[IProtocol] = self._endpoint(address).connect(factory)
         return connecting
 
     def _endpoint(self, address: BrokerAddress) -> IStreamClientEndpoint:

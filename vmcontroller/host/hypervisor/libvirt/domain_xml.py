@@ -6,6 +6,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from vmcontroller.common.channel import CHANNEL_NAME
 from vmcontroller.host.hypervisor.base import DirectBoot, DiskImage, VmDisk
 
 NAMESPACE = "urn:vmcontroller:domain:1"
@@ -19,6 +20,11 @@ CHANNEL_NAME_BYTES = 32
 """libvirt puts 20 characters of the name, and an id, into the path of the socket of QEMU's guest
 agent, and a socket's path has 107 bytes (measured with libvirt 9.0: a start is refused with 40).
 A machine whose name needs more has no such channel; our own agent doesn't use it."""
+OWN_CHANNEL_NAME_BYTES = CHANNEL_NAME_BYTES - (len(CHANNEL_NAME) - len("org.qemu.guest_agent.0"))
+"""The same for our own agent's channel. Where the name needs more, the socket has a path of its own
+if the machine has no network, and is left out otherwise."""
+OWN_CHANNEL_PATH = "/run/libvirt/qemu/vmcontroller-{uuid}"
+"""libvirtd binds the socket, so its own directory will do (measured with libvirt 9.0)."""
 
 ET.register_namespace("vmcontroller", NAMESPACE)
 # Prefixes that libvirt itself writes, so that a rewritten definition reads as before.
@@ -55,6 +61,9 @@ class DomainView:
     """libvirt networks of its NICs, in their order, each once."""
     told_login: str = ""
     """Of the credential among its SMBIOS strings."""
+    channel: str = ""
+    """The socket of our agent's channel; in the definition of a machine that is off mostly empty:
+    libvirt chooses it at the start."""
 
 
 def _add(parent: ET.Element, tag: str, text: str = "", **attributes: str) -> ET.Element:
@@ -127,10 +136,30 @@ def _add_devices(domain: ET.Element, plan: DomainPlan) -> None:
         channel = _add(devices, "channel", type="unix")
         _add(channel, "source", mode="bind")
         _add(channel, "target", type="virtio", name="org.qemu.guest_agent.0")
+    _add_own_channel(devices, plan)
     balloon = _add(devices, "memballoon", model="virtio")
     _add(balloon, "stats", period="5")
     rng = _add(devices, "rng", model="virtio")
     _add(rng, "backend", "/dev/urandom", model="random")
+
+
+def _add_own_channel(devices: ET.Element, plan: DomainPlan) -> None:
+    fits = len(plan.name[:20].encode()) <= OWN_CHANNEL_NAME_BYTES
+    if not fits and plan.network:
+        return
+    channel = _add(devices, "channel", type="unix")
+    source = _add(channel, "source", mode="bind")
+    if not fits:
+        source.set("path", OWN_CHANNEL_PATH.format(uuid=plan.uuid))
+    _add(channel, "target", type="virtio", name=CHANNEL_NAME)
+
+
+def _own_channel(domain: ET.Element) -> str:
+    for channel in domain.iterfind("devices/channel[@type='unix']"):
+        if channel.find(f"target[@name='{CHANNEL_NAME}']") is not None:
+            source = channel.find("source")
+            return "" if source is None else source.get("path", "")
+    return ""
 
 
 def parse(text: str) -> DomainView:
@@ -154,6 +183,7 @@ def parse(text: str) -> DomainView:
         disks=tuple(disk for disk in disks if disk.path),
         networks=tuple(dict.fromkeys(network for network in networks if network)),
         told_login=_told(domain, CREDENTIAL_KEY).partition(":")[0],
+        channel=_own_channel(domain),
     )
 
 
