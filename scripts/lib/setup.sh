@@ -3,14 +3,16 @@
 # source this. Everything here may be called again at any time: what is there already costs
 # next to nothing and prints nothing.
 #
-#   setup_packages system|local        what to install with apt-get (as root, or with sudo)
+#   setup_packages KIND                what to install with apt-get (as root, or with sudo)
+#   setup_stompjs                      the STOMP client of Node.js, in .cache/interop
 #   setup_venv system|local [GROUP…]   .venv with the project and those dependency groups
 #   setup_libvirtd                     qemu:///system answers, its network "default" is up
 #   setup_image_dir                    prints the directory to keep guest images in
 #   setup_hand_back                    under sudo: what was made in the checkout is its owner's
 #   as_root COMMAND…                   runs a command as root
 #
-# system: with libvirt, QEMU and what builds guests. local: only what Python needs.
+# KIND is system: with libvirt, QEMU and what builds guests; local: only what Python needs; brokers:
+# other people's STOMP brokers and clients, for tests.
 
 setup_repo=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 
@@ -44,8 +46,13 @@ setup_system_packages=(
     syslinux syslinux-common
 )
 
+# RabbitMQ, ActiveMQ, a client in Perl, and Node.js for one in JavaScript. Java and Node.js may come
+# from elsewhere.
+setup_broker_packages=(rabbitmq-server activemq libnet-stomp-perl)
+setup_stompjs_version=7.5.0
+
 setup_packages() {
-    local package missing=()
+    local package missing=() install=setup_apt_get
     case ${1-} in
         system)
             for package in "${setup_system_packages[@]}"; do
@@ -53,7 +60,16 @@ setup_packages() {
             done
             ;;
         local) setup_find_python venv >/dev/null || missing=(python3 python3-venv) ;;
-        *) setup_fail "setup_packages: system or local, not '${1-}'" || return ;;
+        brokers)
+            install=setup_apt_get_quietly
+            for package in "${setup_broker_packages[@]}"; do
+                setup_is_installed "$package" || missing+=("$package")
+            done
+            command -v java >/dev/null || missing+=(default-jre-headless)
+            command -v node >/dev/null || missing+=(nodejs)
+            command -v npm >/dev/null || missing+=(npm)
+            ;;
+        *) setup_fail "setup_packages: system, local or brokers, not '${1-}'" || return ;;
     esac
     ((${#missing[@]})) || return 0
     command -v apt-get >/dev/null ||
@@ -62,7 +78,7 @@ setup_packages() {
         setup_fail "not installed: ${missing[*]}; install them, or run this as root" || return
     setup_say "installing ${missing[*]}"
     if ! setup_apt_get update ||
-        ! setup_apt_get install --yes --no-install-recommends "${missing[@]}"; then
+        ! "$install" install --yes --no-install-recommends "${missing[@]}"; then
         setup_fail "could not install: ${missing[*]} (what apt-get says is above)"
     fi
 }
@@ -79,6 +95,40 @@ setup_apt_get() {
         printf '%s\n' "$printed" >&2
         return 1
     }
+}
+
+# As above, but no service of what is installed is started, now or at the next boot.
+setup_policy=/usr/sbin/policy-rc.d
+setup_apt_get_quietly() {
+    local status=0 made=''
+    if [[ ! -e $setup_policy ]]; then
+        made=1
+        printf '#!/bin/sh\nexit 101\n' | as_root install --mode=755 /dev/stdin "$setup_policy" ||
+            return
+    fi
+    setup_apt_get "$@" || status=$?
+    [[ -z $made ]] || as_root rm -f "$setup_policy"
+    if [[ -d /run/systemd/system ]]; then
+        as_root systemctl disable --quiet rabbitmq-server.service epmd.service epmd.socket \
+            activemq.service >/dev/null 2>&1 || true
+    fi
+    return "$status"
+}
+
+setup_stompjs() {
+    local dir=$setup_repo/.cache/interop printed
+    local stamp=$dir/.stompjs-$setup_stompjs_version
+    [[ ! -e $stamp ]] || return 0
+    setup_say "installing @stomp/stompjs $setup_stompjs_version in .cache/interop"
+    rm -rf "$dir"
+    mkdir -p "$dir"
+    printed=$(npm install --prefix "$dir" --no-save --no-audit --no-fund --ignore-scripts \
+        --loglevel=error "@stomp/stompjs@$setup_stompjs_version" 2>&1 </dev/null) || {
+        printf '%s\n' "$printed" >&2
+        return 1
+    }
+    touch "$stamp"
+    setup_hand_back
 }
 
 # -- Python ----------------------------------------------------------------------------------
