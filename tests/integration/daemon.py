@@ -52,7 +52,8 @@ class Daemon:
         self.exchange = self.dir / "state" / "exchange"
         self.config.write_text(
             "xmlrpc: {port: 0, anonymous: true}\n"
-            f"broker: {broker}\nhypervisor: {{name: {hypervisor}}}\nstate_dir: {self.dir}/state\n{config}"
+            f"broker: {broker}\nhypervisor: {{name: {hypervisor}}}\n"
+            f"state_dir: {self.dir}/state\n{config}"
         )
         self.process: subprocess.Popen[bytes] | None = None
         self.api: Any = None
