@@ -14,7 +14,7 @@ from vmcontroller.host.credentials import (
     derive,
     find_record,
     generation_of,
-    login_of,
+    logins_of,
 )
 from vmcontroller.host.hypervisor.base import Vm, VmState
 
@@ -125,8 +125,8 @@ class CredentialTests(SynchronousTestCase):
 
     def test_logins(self) -> None:
         """A guest may log in as its UUID or any of its addresses, as one without a NIC, too."""
-        self.assertEqual(login_of(ONE), {ONE.uuid.upper(), "52:54:00:00:00:01"})
-        self.assertEqual(len(login_of(TWO)), 2)
+        self.assertEqual(logins_of(ONE), {ONE.uuid.upper(), "52:54:00:00:00:01"})
+        self.assertEqual(len(logins_of(TWO)), 2)
 
     @given(st.text(max_size=80))
     def test_any_text(self, text: str) -> None:

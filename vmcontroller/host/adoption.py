@@ -12,7 +12,7 @@ from vmcontroller.common.background import in_background
 from vmcontroller.common.credentials import Credential
 from vmcontroller.common.errors import VMControllerError
 from vmcontroller.common.model import GuestId
-from vmcontroller.host.credentials import Credentials, login_of
+from vmcontroller.host.credentials import Credentials, logins_of
 from vmcontroller.host.directory import Directory
 from vmcontroller.host.hypervisor.base import Hypervisor, Vm, VmChanged
 from vmcontroller.host.identities import identity_of
@@ -48,6 +48,8 @@ class Adoption:
         self._end_session = end_session
         self._seen_clones: set[tuple[str, str]] = set()
         self._looked_s = -LOOK_AGAIN_S
+        self._indexed: tuple[Vm, ...] = ()
+        self._by_login: dict[str, Vm] = {}
 
     def who(self, login: str, passcode: str) -> GuestId | None:
         """Return the guest with this login and passcode; None when there is none, or it is off."""
@@ -116,8 +118,11 @@ class Adoption:
             self._end_session(identity_of(vm), "the VM was restored: log in anew")
 
     def _find(self, login: str) -> Vm | None:
-        wanted = login.upper()
-        return next((vm for vm in self._directory.last_known() if wanted in login_of(vm)), None)
+        vms = self._directory.last_known()
+        if vms is not self._indexed:  # a thousand guests may come at once
+            self._indexed = vms
+            self._by_login = {login: vm for vm in vms for login in logins_of(vm)}
+        return self._by_login.get(login.upper())
 
     def _look_again(self) -> None:
         now = self._clock.seconds()

@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from vmcontroller.common.credentials import Credential
-from vmcontroller.common.model import GuestId
 from vmcontroller.host.hypervisor.base import Vm
 from vmcontroller.host.identities import identity_of
 
@@ -145,6 +144,6 @@ def find_record(
     return None
 
 
-def login_of(vm: Vm) -> frozenset[str]:
+def logins_of(vm: Vm) -> frozenset[str]:
     """Return all that a guest of this VM may log in as, in upper case."""
-    return frozenset({vm.uuid.upper(), *vm.macs, str(GuestId(identity_of(vm)))})
+    return frozenset({vm.uuid.upper(), *vm.macs, identity_of(vm)})
