@@ -100,6 +100,7 @@ class ConfigTests(SynchronousTestCase):
             ("name: external, host: [10.0.0.1, 10.0.0.2]", "broker.host"),
             ("name: external, host: 10.0.0.1, port: 0", "broker.port"),
             ("name: external, host: 10.0.0.1, guest_password: x", "broker.guest_username"),
+            ("name: external, host: 10.0.0.1, guest_username: x", "broker.guest_password"),
             ("name: external, host: 10.0.0.256", "broker.host"),
             ("host: mq.example.org", "broker.host"),
         ):

@@ -180,8 +180,11 @@ def check_broker(config: BrokerConfig, source: str) -> None:
         )
     if not config.port:
         raise ConfigError(source, "broker.port", "must be the external broker's port, not 0")
-    if config.guest_password and not config.guest_username:
-        raise ConfigError(source, "broker.guest_username", "must go with the guest_password")
+    if bool(config.guest_username) != bool(config.guest_password):
+        missing = "password" if config.guest_username else "username"
+        raise ConfigError(
+            source, f"broker.guest_{missing}", "must be given with the other, or neither"
+        )
 
 
 def load_guest_config(path: str) -> GuestConfig:
