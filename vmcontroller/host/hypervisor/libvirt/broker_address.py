@@ -33,8 +33,8 @@ def broker_for(agent: AgentAddress, reachable: Sequence[str]) -> str:
         ]
     if not candidates:
         return ""
-    host = candidates[0]
-    return f"[{host}]:{agent.port}" if host.version == 6 else f"{host}:{agent.port}"
+    chosen = candidates[0]
+    return f"[{chosen}]:{agent.port}" if chosen.version == 6 else f"{chosen}:{agent.port}"
 
 
 def _address(host: str) -> _Address | None:
