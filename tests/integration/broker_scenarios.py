@@ -16,9 +16,9 @@ from pathlib import Path
 
 import psutil
 
-from tests.integration.brokers import Broker
+from tests.integration.brokers import GUEST, Broker
 from tests.integration.daemon import Daemon, until
-from vmcontroller.common.destinations import CONNECTIONS, REQUESTS, requests_of
+from vmcontroller.common.destinations import CONNECTIONS, REQUESTS, RESPONSES, requests_of
 from vmcontroller.common.model import guest_id
 
 ONE, TWO = "vmctest one", "vmctest two"
@@ -205,6 +205,24 @@ class ExternalScenarios(BrokerScenarios):
         self.assertEqual({to for to, _ in heard}, {two})
         self.assertEqual(sum(word.startswith(b"CMD_RUN ") for _, word in heard), 1)
         self.assertNotIn(b"for one", b"".join(word for _, word in heard))
+
+    def test_rights_of_guests(self) -> None:
+        """With the permissions of our docs a guest can't be the host to the others, nor listen."""
+        own = {"destination": requests_of(guest_id("52:54:00:00:00:01")), "id": "1"}
+        for command, headers, allowed in (
+            ("SUBSCRIBE", own, True),
+            ("SUBSCRIBE", {**own, "destination": REQUESTS}, True),
+            ("SEND", {"destination": CONNECTIONS}, True),
+            ("SEND", {"destination": REQUESTS}, False),
+            ("SEND", {"destination": own["destination"]}, False),
+            ("SUBSCRIBE", {**own, "destination": RESPONSES}, False),
+        ):
+            with self.broker.client(*GUEST) as guest:
+                guest.say(command, *headers.items(), ("receipt", "done"))
+                answer = guest.next_frame(30)
+                self.assertIsNotNone(answer)
+                expected = "RECEIPT" if allowed else "ERROR"
+                self.assertEqual(answer.command, expected, (command, headers, answer))
 
 
 def external(broker: Broker, host: tuple[str, str], guest: tuple[str, str]) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -23,7 +24,8 @@ from tests.integration.raw_stomp import RawStomp
 
 HOST = ("host", "host's password")
 GUEST = ("guest-agents", "guests-password")
-"""Login and passcode of the daemon and of its guests, on each of them."""
+"""Login and passcode of the daemon and of its guests, on each of them. Guests may say nothing but
+to the host, and hear nothing but the host."""
 
 
 class Recipe(Protocol):
@@ -125,15 +127,30 @@ class RabbitMq:
             "log.console.level = warning\nlog.file = false\n"
             f"load_definitions = {home}/definitions.json\n"
         )
-        users = [f'{{"name": "{name}", "password": "{word}", "tags": ""}}' for name, word in USERS]
-        permissions = [
-            f'{{"user": "{name}", "vhost": "/", "configure": ".*", "write": ".*", "read": ".*"}}'
-            for name, _ in USERS
-        ]
-        (home / "definitions.json").write_text(
-            f'{{"users": [{", ".join(users)}], "vhosts": [{{"name": "/"}}],'
-            f' "permissions": [{", ".join(permissions)}]}}'
-        )
+        host, guest = ({"user": name, "vhost": "/"} for name, _ in USERS)
+        own_queues = r"^stomp-subscription-.*"
+        definitions = {
+            "vhosts": [{"name": "/"}],
+            "users": [{"name": name, "password": word, "tags": ""} for name, word in USERS],
+            "permissions": [
+                {**host, "configure": ".*", "write": ".*", "read": ".*"},
+                {
+                    **guest,
+                    "configure": own_queues,
+                    "write": rf"{own_queues}|^amq\.topic$",
+                    "read": rf"{own_queues}|^amq\.topic$",
+                },
+            ],
+            "topic_permissions": [
+                {
+                    **guest,
+                    "exchange": "amq.topic",
+                    "write": "^vmcontroller_(connections|responses)$",
+                    "read": r"^vmcontroller_requests(\.[0-9a-f]{12})?$",
+                }
+            ],
+        }
+        (home / "definitions.json").write_text(json.dumps(definitions))
         (home / "enabled_plugins").write_text("[rabbitmq_stomp].\n")
         (home / "env.conf").write_text("")
 
@@ -180,8 +197,18 @@ class ActiveMq:
         for name in ("conf", "data", "tmp"):
             (home / name).mkdir()
         users = "".join(
-            f'<authenticationUser username="{name}" password="{word}" groups="users"/>'
-            for name, word in USERS
+            f'<authenticationUser username="{name}" password="{word}" groups="{group}"/>'
+            for group, (name, word) in zip(("hosts", "guests"), USERS, strict=True)
+        )
+        entries = "".join(
+            f'<authorizationEntry topic="{topic}" read="{read}" write="{write}" admin="{admin}"/>'
+            for topic, read, write, admin in (
+                (">", "hosts", "hosts", "hosts"),
+                ("vmcontroller_requests.>", "hosts,guests", "hosts", "hosts,guests"),
+                ("vmcontroller_connections", "hosts", "hosts,guests", "hosts,guests"),
+                ("vmcontroller_responses", "hosts", "hosts,guests", "hosts,guests"),
+                ("ActiveMQ.Advisory.>", "hosts,guests", "hosts,guests", "hosts,guests"),
+            )
         )
         (home / "conf" / "activemq.xml").write_text(
             '<beans xmlns="http://www.springframework.org/schema/beans"'
@@ -193,7 +220,10 @@ class ActiveMq:
             '<broker xmlns="http://activemq.apache.org/schema/core" brokerName="vmcontroller"'
             f' useJmx="false" persistent="false" dataDirectory="{home}/data">'
             '<plugins><simpleAuthenticationPlugin anonymousAccessAllowed="false">'
-            f"<users>{users}</users></simpleAuthenticationPlugin></plugins>"
+            f"<users>{users}</users></simpleAuthenticationPlugin>"
+            "<authorizationPlugin><map><authorizationMap><authorizationEntries>"
+            f'<authorizationEntry queue=">" read="hosts" write="hosts" admin="hosts"/>{entries}'
+            "</authorizationEntries></authorizationMap></map></authorizationPlugin></plugins>"
             "<transportConnectors>"
             f'<transportConnector name="stomp" uri="stomp://127.0.0.1:{port}"/>'
             "</transportConnectors></broker></beans>"
