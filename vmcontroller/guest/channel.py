@@ -192,8 +192,8 @@ class CallingPort(ChannelPort):
         if self._deadline.active():
             self._deadline.cancel()
         if not self.opened.called:
-            self.transport.abortConnection()
             self.opened.errback(NotConnected(why))
+            self.transport.abortConnection()
 
 
 @implementer(IStreamClientEndpoint)

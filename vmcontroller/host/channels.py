@@ -12,9 +12,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import UNIXClientEndpoint
-from twisted.internet.error import ConnectError, ConnectionLost
+from twisted.internet.error import ConnectError, ConnectingCancelledError, ConnectionLost
 from twisted.internet.interfaces import IProtocol, IReactorTime
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
@@ -77,11 +77,11 @@ class AnsweringPort(ChannelPort):
         wait_s = self._next_open_s - self.clock.seconds()
         if self.is_blocked:
             self.postpone(frame, "room")
+        elif self.stream is not None and self.stream.is_named(frame) and self.stream.is_fresh:
+            self.say(Kind.OPENED, frame.session, before=PADDING)  # it did not know we were there
         elif wait_s > 0:
             self.postpone(frame, "interval")
             self.clock.callLater(wait_s, self.release, "interval")
-        elif self.stream is not None and self.stream.is_named(frame) and self.stream.is_fresh:
-            self.say(Kind.OPENED, frame.session, before=PADDING)
         else:
             self._open(frame.session)
 
@@ -154,6 +154,8 @@ class Channel:
             port = await UNIXClientEndpoint(self._reactor, self.path).connect(factory)
         except ConnectError as error:
             return str(error)
+        except ConnectingCancelledError:
+            raise CancelledError from None
         self._port = port
         self._delays.reset()
         try:
@@ -225,8 +227,8 @@ class Channels:
     async def _look(self) -> None:
         try:
             while self._look_again:
-                self._look_again = False
                 await pause(self._reactor, LOOK_DELAY_S)
+                self._look_again = False
                 self.follow(await self._list_vms())
         except VMControllerError as error:
             self._log.debug("the channels are not known: {error}", error=str(error))

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from vmcontroller.common.channel import CHANNEL_NAME
 from vmcontroller.host.hypervisor.base import DirectBoot, DiskImage, VmDisk
 from vmcontroller.host.hypervisor.libvirt.domain_xml import (
     BROKER_KEY,
@@ -119,6 +120,20 @@ class BuildTests(SynchronousTestCase):
             root = ET.fromstring(build(dataclasses.replace(PLAN, name=name)))
             self.assertEqual(root.find("devices/channel") is not None, expected, name)
 
+    def test_own_channel(self) -> None:
+        """A machine has our agent's channel; libvirt names its socket, where the name is not too
+        long for that. Then one without a network has a name of its own for it, as it has to."""
+        short, long = "ж" * 15, "ж" * 16
+        for name, network, expected in (
+            (short, "default", ("", True)),
+            (short, "", ("", True)),
+            (long, "default", ("", False)),
+            (long, "", (f"/run/libvirt/qemu/vmcontroller-{PLAN.uuid}", True)),
+        ):
+            text = build(dataclasses.replace(PLAN, name=name, network=network))
+            is_there = f'name="{CHANNEL_NAME}"' in text
+            self.assertEqual((parse(text).channel, is_there), expected)
+
     def test_acpi_only_where_it_is(self) -> None:
         """Only a PC gets PC features."""
         self.assertIsNotNone(ET.fromstring(build(PLAN)).find("features/acpi"))
@@ -137,6 +152,21 @@ class ParseTests(SynchronousTestCase):
         )
         self.assertEqual(view.networks, ("n1",))
         self.assertEqual(len(view.macs), 3)
+
+    def test_channel_of_a_running_machine(self) -> None:
+        """The socket of our own channel is read, not that of another's."""
+        channel = (
+            "<channel type='unix'><source mode='bind' path='{0}'/>"
+            "<target type='virtio' name='{1}'/></channel>"
+        )
+        text = (
+            "<domain><devices>"
+            + channel.format("/run/theirs", "org.qemu.guest_agent.0")
+            + channel.format("/run/ours", CHANNEL_NAME)
+            + "</devices></domain>"
+        )
+        self.assertEqual(parse(text).channel, "/run/ours")
+        self.assertEqual(parse(FOREIGN).channel, "")
 
     def test_almost_nothing(self) -> None:
         """A definition without the usual parts is no reason to fail a listing."""
