@@ -65,7 +65,7 @@ class RawStomp:
         while (frame := self.next_frame(DEADLINE_S)) is not None and frame.command == "MESSAGE":
             early.append(frame)  # what waited in a queue may come first
         assert frame is not None, "no RECEIPT"
-        assert frame.header("receipt-id") == receipt, frame
+        assert (frame.command, frame.header("receipt-id")) == ("RECEIPT", receipt), frame
         self._early += early
 
     def send(self, destination: str, body: bytes = b"", *headers: tuple[str, str]) -> None:
