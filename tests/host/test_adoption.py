@@ -60,6 +60,18 @@ class AdoptionTests(SynchronousTestCase):
         self.assertEqual(self.who(BARE.uuid, BARE), identity_of(BARE))
         self.assertEqual(self.who(identity_of(BARE), BARE), identity_of(BARE))
 
+    def test_vms_of_another_daemon(self) -> None:
+        """A VM that was told a credential is ours if we have made that; a clone's we have, too."""
+        told = self.adoption.credential_of(ONE)
+        for login, passcode, expected in (
+            ("", "", True),
+            (told.login, told.passcode, True),
+            (told.login, told.passcode.translate(str.maketrans("abc", "bca")), False),
+            (BARE.uuid, told.passcode, False),
+        ):
+            vm = replace(BARE, told_login=login, told_passcode=passcode)
+            self.assertEqual(self.adoption.is_ours(vm), expected)
+
     def test_another_vms_credential(self) -> None:
         """The credential of one VM opens for no other one."""
         self.assertIsNone(self.who(BARE.uuid, ONE))

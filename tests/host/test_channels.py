@@ -50,6 +50,7 @@ class FollowTests(SynchronousTestCase):
         self.channels = Channels(
             reactor=self.reactor,
             list_vms=self.list_vms,
+            is_ours=lambda vm: vm.told_login != "another's",
             build=self.build,
             delays=lambda: ReconnectDelays(first_s=1, most_s=1),
         )
@@ -88,6 +89,11 @@ class FollowTests(SynchronousTestCase):
         self.assertEqual(self.tried(), ["/run/a", "/run/p"])
         self.channels.follow((VM, off, paused))
         self.assertEqual(len(self.tried()), 2)
+
+    def test_those_of_another_daemon(self) -> None:
+        """A machine that another daemon has told how to log in is left to that."""
+        self.channels.follow((replace(VM, told_login="another's"), OTHER))
+        self.assertEqual(self.tried(), ["/run/b"])
 
     def test_first_word(self) -> None:
         """Who connects says first that whatever session there was is over."""

@@ -81,6 +81,10 @@ class Adoption:
         if vm is not None and self.credentials.of(vm.uuid).generation == generation:
             self.credentials.kept(vm.uuid)
 
+    def is_ours(self, vm: Vm) -> bool:
+        """Tell whether no other daemon has told this VM how to log in."""
+        return not vm.told_passcode or self.credentials.made(vm.told_login, vm.told_passcode)
+
     def credential_of(self, vm: Vm) -> Credential:
         """Return what the guest of this VM is to be told."""
         return self.credentials.of(vm.uuid)

@@ -79,7 +79,10 @@ class HostDaemon:
         self._build_conversation()
         self._build_operations()
         self._channels = Channels(
-            reactor=reactor, list_vms=self.hypervisor.list_vms, build=self._build_on_channel
+            reactor=reactor,
+            list_vms=self.hypervisor.list_vms,
+            is_ours=self._adoption.is_ours,
+            build=self._build_on_channel,
         )
         self._repeated = (
             Repeated(reactor, HOUSEKEEPING_S, "housekeeping", self._keep_house),

@@ -168,7 +168,8 @@ class Channel:
 class Channels:
     """The channels of the machines that `list_vms` says are running, as they come and go.
 
-    `build` makes the broker's end of a session of that VM's guest.
+    One end of a channel is for one: that of a machine which is not ours, because another daemon
+    has started it, is left to that. `build` makes the broker's end of a session of that VM's guest.
     """
 
     _log = Logger()
@@ -178,11 +179,13 @@ class Channels:
         *,
         reactor: Any,
         list_vms: Callable[[], Awaitable[tuple[Vm, ...]]],
+        is_ours: Callable[[Vm], bool],
         build: Callable[[Vm], IProtocol],
         delays: Callable[[], ReconnectDelays] = lambda: ReconnectDelays(most_s=RETRY_MOST_S),
     ) -> None:
         self._reactor = reactor
         self._list_vms = list_vms
+        self._is_ours = is_ours
         self._build = build
         self._delays = delays
         self._channels: dict[str, Channel] = {}
@@ -204,7 +207,9 @@ class Channels:
 
     def follow(self, vms: Iterable[Vm]) -> None:
         """Connect to the channels of these, and to no others."""
-        wanted = {vm.uuid: vm for vm in vms if vm.channel and not vm.state.is_off}
+        wanted = {
+            vm.uuid: vm for vm in vms if vm.channel and not vm.state.is_off and self._is_ours(vm)
+        }
         for uuid, channel in list(self._channels.items()):
             if uuid not in wanted or wanted[uuid].channel != channel.path:
                 self._drop(uuid)

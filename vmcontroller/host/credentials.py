@@ -81,6 +81,10 @@ class Credentials:
             return False
         return True
 
+    def made(self, login: str, passcode: str) -> bool:
+        """Tell whether this was ever a credential of this host."""
+        return generation_of(self._key, login, passcode) > 0
+
     def owed(self, uuid: str) -> Credential | None:
         """Return the credential that the guest has still to be given; None if it has it."""
         return self.of(uuid) if self._record(uuid).also else None

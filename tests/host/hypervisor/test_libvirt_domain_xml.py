@@ -122,7 +122,8 @@ class BuildTests(SynchronousTestCase):
 
     def test_own_channel(self) -> None:
         """A machine has our agent's channel; libvirt names its socket, where the name is not too
-        long for that. Then one without a network has a name of its own for it, as it has to."""
+        long for that. Then one without a network has a name of its own for it, as it has to.
+        """
         short, long = "ж" * 15, "ж" * 16
         for name, network, expected in (
             (short, "default", ("", True)),
@@ -206,7 +207,7 @@ class BrokerStringTests(SynchronousTestCase):
         both = {BROKER_KEY: "10.0.0.1:1", CREDENTIAL_KEY: "uuid:1-a"}
         text = with_told(build(PLAN), both)
         assert text is not None
-        self.assertEqual(parse(text).told_login, "uuid")
+        self.assertEqual((parse(text).told_login, parse(text).told_passcode), ("uuid", "1-a"))
         self.assertIsNone(with_told(text, both))
         changed = with_told(text, {CREDENTIAL_KEY: "other:2-b"})
         assert changed is not None

@@ -120,6 +120,7 @@ class Vm:
     disks: tuple[VmDisk, ...] = ()
     told_login: str = ""
     """Whose credential its guest is told at a start; empty: none. A clone begins with another's."""
+    told_passcode: str = field(default="", repr=False)
     channel: str = ""
     """The host's Unix socket of the machine's own serial channel to the daemon, while it runs."""
 

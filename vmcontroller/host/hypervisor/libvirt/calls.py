@@ -88,6 +88,7 @@ def _vm(view: domain_xml.DomainView, state: VmState, *, is_local: bool) -> Vm:
         macs=view.macs,
         disks=disks,
         told_login=view.told_login,
+        told_passcode=view.told_passcode,
         channel=view.channel if is_local and not state.is_off else "",
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from vmcontroller.common.channel import CHANNEL_NAME
 from vmcontroller.host.hypervisor.base import DirectBoot, DiskImage, VmDisk
@@ -61,6 +61,7 @@ class DomainView:
     """libvirt networks of its NICs, in their order, each once."""
     told_login: str = ""
     """Of the credential among its SMBIOS strings."""
+    told_passcode: str = field(default="", repr=False)
     channel: str = ""
     """The socket of our agent's channel; in the definition of a machine that is off mostly empty:
     libvirt chooses it at the start."""
@@ -174,6 +175,7 @@ def parse(text: str) -> DomainView:
         source.get("network", "")
         for source in domain.iterfind("devices/interface[@type='network']/source")
     ]
+    login, _, passcode = _told(domain, CREDENTIAL_KEY).partition(":")
     return DomainView(
         name=domain.findtext("name", ""),
         uuid=domain.findtext("uuid", "").lower(),
@@ -182,7 +184,8 @@ def parse(text: str) -> DomainView:
         ),
         disks=tuple(disk for disk in disks if disk.path),
         networks=tuple(dict.fromkeys(network for network in networks if network)),
-        told_login=_told(domain, CREDENTIAL_KEY).partition(":")[0],
+        told_login=login,
+        told_passcode=passcode,
         channel=_own_channel(domain),
     )
 
