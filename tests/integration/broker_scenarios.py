@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import random
+import threading
 import time
 import xmlrpc.client
 from pathlib import Path
@@ -153,6 +154,34 @@ class ExternalScenarios(BrokerScenarios):
         self.assertEqual(api.waitCmd(cmd_id, 1)["out"], "begun\ndone\n")
         self.assertEqual((root / "ran").read_text(), "x\n")
         self.assertIn("the daemon lost the broker", self.daemon.log.read_text())
+
+    def test_broker_restarted_in_a_copy(self) -> None:
+        """A copy ends with its broker, by a Fault, and leaves nothing; the next one arrives."""
+        size, api = 300_000_000, self.daemon.api
+        big, root = self.daemon.exchange / "big", self.home(ONE) / "root"
+        with big.open("wb") as file:
+            file.truncate(size)
+        before = sorted(root.iterdir())
+        ended: list[str] = []
+
+        def copy() -> None:
+            with self.daemon.new_client() as client:
+                try:
+                    ended.append(str(client.cpFileToVM(ONE, str(big), "big")))
+                except xmlrpc.client.Fault as fault:
+                    ended.append(fault.faultString)
+
+        copying = threading.Thread(target=copy)
+        copying.start()
+        until(lambda: sorted(root.iterdir()) != before, "it has begun")
+        self.broker.kill()
+        self.broker.start()
+        copying.join(60)
+        self.assertRegex(ended[0], "^TRANSFER_FAILED: ")
+        until(lambda: sorted(root.iterdir()) == before, "nothing half-done is left")
+        big.write_bytes(b"small")
+        self.assertEqual(api.cpFileToVM(ONE, str(big), "big"), ["", "", 0])
+        (root / "big").unlink()
 
     def test_wrong_password(self) -> None:
         """A refused login is told in the log, with what the broker says; mended, all goes on."""
