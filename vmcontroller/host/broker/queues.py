@@ -127,7 +127,6 @@ class Queues:
         for consumer in consumers:
             self.by_name[consumer.destination].leave(consumer)
             back.setdefault(consumer.destination, []).extend(consumer.unacked.values())
-            consumer.unacked.clear()
         for destination, messages in back.items():
             for message in messages:
                 message.redelivered = True
