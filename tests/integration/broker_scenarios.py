@@ -179,6 +179,7 @@ class ExternalScenarios(BrokerScenarios):
         copying.join(60)
         self.assertRegex(ended[0], "^TRANSFER_FAILED: ")
         until(lambda: sorted(root.iterdir()) == before, "nothing half-done is left")
+        self.both_answer()
         big.write_bytes(b"small")
         self.assertEqual(api.cpFileToVM(ONE, str(big), "big"), ["", "", 0])
         (root / "big").unlink()
