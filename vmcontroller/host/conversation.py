@@ -23,6 +23,7 @@ from vmcontroller.common.model import GuestId, guest_id
 from vmcontroller.common.stomp.client import Message
 from vmcontroller.common.words import Ears, Utterance, Word, commands, files, hear, presence
 from vmcontroller.common.words.credentials import CredentialKept, NewCredential
+from vmcontroller.host.broker.seldom import Seldom
 from vmcontroller.host.commands import Commands
 from vmcontroller.host.guests import Guest, Guests
 from vmcontroller.host.transfers import Transfers
@@ -30,6 +31,9 @@ from vmcontroller.host.transfers import Transfers
 HOST_ID = "VMController-Host"
 LATENCY_INTERVAL_S = 60.0
 """A guest's latency is measured anew when its beacon comes after this time."""
+LOG_INTERVAL_S = 10.0
+"""In this time a guest's coming and going are worth LOG_LINES lines each in the log."""
+LOG_LINES = 5
 SAY_HELLO = presence.Aint(word=presence.StillAlive.NAME, detail="say HELLO first")
 
 
@@ -61,6 +65,7 @@ class Conversation(Ears):
         self._clock = clock
         self._send = send
         self._session = str(uuid4())
+        self._seldom = Seldom(clock)
         self._pings: dict[str, tuple[GuestId, Deferred[None]]] = {}
         self._probes: dict[GuestId, tuple[str, float]] = {}
         """Pings that only measure: one a guest, and when it was sent."""
@@ -126,9 +131,15 @@ class Conversation(Ears):
                 timer.cancel()
 
     def _gone(self, guest: Guest, why: str) -> None:
-        self._log.info("guest {guest} is gone: {why}", guest=guest.id, why=why)
+        more = self._line_due("gone", guest.id)
+        if more is not None:
+            self._log.info("guest {guest} is gone: {why}{more}", guest=guest.id, why=why, more=more)
         self._probes.pop(guest.id, None)
         self.transfers.guest_lost(guest.id, why)
+
+    def _line_due(self, kind: str, guest: GuestId) -> str | None:
+        """Say whether to log what a guest can cause without end; see Seldom.due."""
+        return self._seldom.due(kind, guest, interval_s=LOG_INTERVAL_S, lines=LOG_LINES)
 
     @override
     def unexpected(self, word: Word, sender: str) -> None:
@@ -143,12 +154,16 @@ class Conversation(Ears):
             return
         record = self._record(guest, word)
         before = self.guests.hello(record)
+        more = None
         if before is None or before.session != word.session:
+            more = self._line_due("came", guest)
+        if more is not None:
             self._log.info(
-                "HELLO from {guest} at {ip}, agent {version}",
+                "HELLO from {guest} at {ip}, agent {version}{more}",
                 guest=guest,
                 ip=word.descriptor.ip,
                 version=word.agent_version,
+                more=more,
             )
         self.transfers.guest_lost(guest, "the agent has connected anew")
         offsets = self.commands.reconcile(guest, word.commands, word.session)

@@ -250,6 +250,7 @@ class BrokerConnection(Protocol):
         if self._closing:
             return
         self._closing = True
+        self._parser = Parser()  # half a frame must not wait for the collector of cycles
         if self._ticking.running:
             self._ticking.stop()
         self._exchange.left(self)
