@@ -149,7 +149,7 @@ setup_find_python() {
 setup_venv() {
     local kind=${1-} python version state stamp project=. group groups=()
     case $kind in
-        system) project='.[libvirt]' ;;
+        system) project='.[libvirt,tls]' ;;
         local) ;;
         *) setup_fail "setup_venv: system or local, not '$kind'" || return ;;
     esac

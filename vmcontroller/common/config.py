@@ -39,6 +39,16 @@ class BrokerConfig:
         "of an external broker its one address or name, for this host and for guests",
     )
     port: int = key(STOMP_PORT, settings.whole(0, 65535), "its TCP port; 0 takes a free one")
+    tls_port: int = key(
+        0, settings.whole(0, 65535), "another TCP port of the embedded broker, for TLS; 0 is none"
+    )
+    tls_certificate: str = key("", settings.path_or_empty, "its certificate and chain, a PEM file")
+    tls_key: str = key("", settings.path_or_empty, "the key of that, a PEM file")
+    socket: str = key("", settings.path_or_empty, "a Unix socket of the embedded broker, mode 0660")
+    tls: bool = key(False, settings.truth, "reach the external broker over TLS")
+    tls_ca: str = key(
+        "", settings.path_or_empty, "whom to trust then, a PEM file; empty: whom the system trusts"
+    )
     username: str = key("", settings.text, "what the host logs in with at an external broker")
     password: str = key("", settings.text, "and its password")
     guest_username: str = key(
@@ -111,6 +121,10 @@ class BrokerClientConfig:
         "auto", settings.filled_text, "auto: what the hypervisor says, else the default gateway"
     )
     port: int = key(STOMP_PORT, settings.whole(1, 65535), "its TCP port")
+    tls: bool = key(False, settings.truth, "connect over TLS, to a port that wants it")
+    tls_ca: str = key(
+        "", settings.path_or_empty, "whom to trust then, a PEM file; empty: whom the system trusts"
+    )
     username: str = key("", settings.text, "login; empty: the agent's id")
     password: str = key("", settings.text, "passcode")
 
@@ -168,6 +182,7 @@ def load_host_config(path: str) -> HostConfig:
 def check_broker(config: BrokerConfig, source: str) -> None:
     """Raise ConfigError for keys of the broker that don't go together."""
     if not config.is_external:
+        _check_tls(config, source)
         try:
             settings.auto_or_addresses(list(config.host) or "auto")
         except ValueError as error:
@@ -185,6 +200,14 @@ def check_broker(config: BrokerConfig, source: str) -> None:
         raise ConfigError(
             source, f"broker.guest_{missing}", "must be given with the other, or neither"
         )
+
+
+def _check_tls(config: BrokerConfig, source: str) -> None:
+    if config.tls:
+        raise ConfigError(source, "broker.tls", "is for an external broker; here it is tls_port")
+    for name in ("tls_certificate", "tls_key"):
+        if config.tls_port and not getattr(config, name):
+            raise ConfigError(source, f"broker.{name}", "must name a file, as tls_port is given")
 
 
 def load_guest_config(path: str) -> GuestConfig:

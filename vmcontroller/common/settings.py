@@ -204,6 +204,16 @@ def passcode(value: object) -> str:
     return text(value)
 
 
+def path_or_empty(value: object) -> str:
+    """A path from the root, or nothing."""
+    if value == "":
+        return ""
+    try:
+        return absolute_path(value)
+    except ValueError:
+        raise ValueError("must be an absolute path, or empty") from None
+
+
 def absolute_path(value: object) -> str:
     """A path from the root."""
     if not isinstance(value, str) or not value.startswith("/") or "\0" in value:

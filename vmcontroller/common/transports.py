@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from twisted.internet.interfaces import ITCPTransport
+from typing import Any
+
+from twisted.internet.interfaces import INegotiated, ITCPTransport
 
 
 def send_at_once(transport: object) -> None:
@@ -13,3 +15,14 @@ def send_at_once(transport: object) -> None:
     """
     if ITCPTransport.providedBy(transport):
         transport.setTcpNoDelay(True)
+
+
+def say_no_more(transport: Any) -> None:
+    """Tell the peer that nothing more will come; it may read all that was written before.
+
+    TLS has no half of a connection that could be closed: it is closed when all has been written.
+    """
+    if INegotiated.providedBy(transport):
+        transport.loseConnection()
+    else:
+        transport.loseWriteConnection()

@@ -9,14 +9,16 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.logger import Logger
 
 from vmcontroller.common.config import GuestConfig
 from vmcontroller.common.credentials import Credential, newest
 from vmcontroller.common.destinations import GUEST_ID, REQUESTS, requests_of
-from vmcontroller.common.errors import BadArgument, NotConnected
+from vmcontroller.common.errors import BadArgument, ConfigError, NotConnected
 from vmcontroller.common.model import guest_id
 from vmcontroller.common.stomp.client import Credentials, StompClient
+from vmcontroller.common.stomp.endpoints import tls_endpoint
 from vmcontroller.common.words.presence import Descriptor
 from vmcontroller.guest.agent import Agent
 from vmcontroller.guest.channel import ChannelEndpoint
@@ -50,7 +52,10 @@ class GuestAgent:
         self._kept = KeptCredential(Path(config.state_dir) / "credential")
         self._client = StompClient(
             endpoint=DiscoveredEndpoint(
-                reactor, lambda: find_broker(config), channel=_channel(config, reactor)
+                reactor,
+                lambda: find_broker(config),
+                channel=_channel(config, reactor),
+                over_tls=self._over_tls if config.broker.tls else None,
             ),
             reactor=reactor,
             credentials=self._credentials,
@@ -106,6 +111,13 @@ class GuestAgent:
         if found is not None:
             return Credentials(login=found.login, passcode=found.passcode)
         return Credentials(login=broker.username or self._describe().id, passcode=broker.password)
+
+    def _over_tls(self, plain: IStreamClientEndpoint, host: str) -> IStreamClientEndpoint:
+        try:
+            return tls_endpoint(plain, host, self._config.broker.tls_ca)
+        except ConfigError as error:
+            self._log.error("no connection over TLS: {error}", error=str(error))
+            raise
 
     def _subscriptions(self, headers: Mapping[str, str]) -> Sequence[str]:
         """Say what this guest listens to: who it is, the embedded broker tells it."""

@@ -7,12 +7,7 @@ import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from twisted.internet import abstract, defer
-from twisted.internet.endpoints import (
-    HostnameEndpoint,
-    TCP4ClientEndpoint,
-    TCP6ClientEndpoint,
-)
+from twisted.internet import defer
 from twisted.internet.interfaces import (
     IProtocol,
     IProtocolFactory,
@@ -24,13 +19,12 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from vmcontroller.common.config import BrokerClientConfig, GuestConfig
-from vmcontroller.common.errors import NotConnected
+from vmcontroller.common.errors import ConfigError, NotConnected
+from vmcontroller.common.stomp.endpoints import tcp_endpoint
 from vmcontroller.guest import network
 from vmcontroller.guest.channel import CHANNEL_PATH, ChannelEndpoint
 from vmcontroller.guest.network import DefaultRoute
 from vmcontroller.guest.told import read_told
-
-CONNECT_TIMEOUT_S = 10
 
 NETWORK_FIRST_S = 15.0
 """A network may come up later than the agent: it is tried alone for so long."""
@@ -147,12 +141,14 @@ class DiscoveredEndpoint:
         find: Callable[[], BrokerAddress],
         *,
         channel: ChannelEndpoint | None = None,
+        over_tls: Callable[[IStreamClientEndpoint, str], IStreamClientEndpoint] | None = None,
         has_network: Callable[[], bool] = has_network,
     ) -> None:
-        """Without `channel` there is the network alone."""
+        """Without `channel` there is the network alone; `over_tls` wraps the way to a host."""
         self._reactor = reactor
         self._find = find
         self._channel = channel
+        self._over_tls = over_tls
         self._has_network = has_network
         self._turns = Turns()
         self._last: BrokerAddress | str | None = None
@@ -196,15 +192,11 @@ class DiscoveredEndpoint:
                 why=address.why,
             )
             self._last = address
-        connecting: defer.Deferred[IProtocol] = self._endpoint(address).connect(factory)
+        endpoint = tcp_endpoint(self._reactor, address.host, address.port)
+        try:
+            if self._over_tls is not None:
+                endpoint = self._over_tls(endpoint, address.host)
+        except ConfigError:  # the file may be mended
+            return defer.fail()
+        connecting: defer.Deferred[IProtocol] = endpoint.connect(factory)
         return connecting
-
-    def _endpoint(self, address: BrokerAddress) -> IStreamClientEndpoint:
-        # Addresses need no resolver, and with it no pool of threads.
-        if abstract.isIPAddress(address.host):
-            return TCP4ClientEndpoint(self._reactor, address.host, address.port, CONNECT_TIMEOUT_S)
-        if abstract.isIPv6Address(address.host):
-            return TCP6ClientEndpoint(  # type: ignore[no-untyped-call]
-                self._reactor, address.host, address.port, CONNECT_TIMEOUT_S
-            )
-        return HostnameEndpoint(self._reactor, address.host, address.port, CONNECT_TIMEOUT_S)

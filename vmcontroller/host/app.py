@@ -160,6 +160,7 @@ class HostDaemon:
         self._client.startService()
         if not self._config.broker.is_external:
             self.broker.startService()
+        self._addresses.prepare()
         await self._open_hypervisor()
         await self._addresses.refresh()
         if not (self._config.broker.is_external or self.broker.listening()):

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IOpenSSLContextFactory
 from twisted.logger import Logger
 
 from vmcontroller.common.config import BrokerConfig
 from vmcontroller.common.credentials import Credential
-from vmcontroller.common.errors import VMControllerError
+from vmcontroller.common.errors import ConfigError, VMControllerError
 from vmcontroller.host.broker.service import BrokerService
+from vmcontroller.host.broker.tls import server_context
 from vmcontroller.host.hypervisor.base import AgentAddress, Hypervisor
 
 
@@ -26,6 +29,25 @@ class BrokerAddresses:
         self._hypervisor = hypervisor
         self._port = config.port
         self._networks: tuple[str, ...] = ()
+        self._tls_context: IOpenSSLContextFactory | None = None
+
+    def prepare(self) -> None:
+        """Read the certificate, open the Unix socket: what the configuration asks for and is so.
+
+        Raises ConfigError where it can't be had.
+        """
+        config = self._config
+        if config.is_external:
+            return
+        if config.tls_port:
+            self._tls_context = server_context(config.tls_certificate, config.tls_key)
+        if config.socket:
+            try:
+                self._broker.listen_unix(config.socket)
+            except CannotListenError as error:
+                raise ConfigError(
+                    "broker.socket", config.socket, f"cannot listen: {error.socketError}"
+                ) from error
 
     async def refresh(self) -> None:
         """Open what is missing and close what is gone; what can't be opened yet is logged."""
@@ -36,6 +58,8 @@ class BrokerAddresses:
             await self._broker.listen(wanted[:1], 0)
             self._port = next(iter(self._broker.listening().values()), 0)
         await self._broker.listen(wanted, self._port)
+        if self._tls_context is not None:
+            await self._broker.listen_tls(wanted, self._config.tls_port, self._tls_context)
 
     async def _wanted(self) -> Sequence[str]:
         if self._config.host:
