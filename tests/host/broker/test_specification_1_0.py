@@ -1,7 +1,7 @@
 """STOMP 1.0 clause by clause, in octets as a client writes them; sections in the docstrings.
 
-Elsewhere: the codec in tests.common.stomp, session and receipts in test_connection, destinations and
-MESSAGE in test_destinations, transactions in test_transactions.
+Elsewhere: the codec in tests.common.stomp, session and receipts in test_connection, destinations
+and MESSAGE in test_destinations, transactions in test_transactions.
 """
 
 from __future__ import annotations
