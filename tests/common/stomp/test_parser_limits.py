@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import tracemalloc
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from vmcontroller.common.errors import ProtocolError
-from vmcontroller.common.stomp.frames import Version
+from vmcontroller.common.stomp.frames import Frame, Version, encode
 from vmcontroller.common.stomp.parser import Limits, Parser
 
 SMALL = Limits(line_bytes=20, header_count=3, body_bytes=10)
@@ -169,3 +170,58 @@ class LinearWorkTests(SynchronousTestCase):
         finally:
             tracemalloc.stop()
         self.assertLess(peak, 3.5 * len(body))
+
+
+class LargeBodyTests(SynchronousTestCase):
+    """Bodies that are kept apart while they come."""
+
+    def frames(self, data, piece_bytes):
+        parser = Parser(version=Version.V1_2, limits=Limits())
+        frames = []
+        for start in range(0, len(data), piece_bytes):
+            frames += parser.feed(data[start : start + piece_bytes])
+        return parser, frames
+
+    def test_any_pieces(self):
+        """However it is cut, the body is whole, and what follows it is read."""
+        body = os.urandom(1 << 20)
+        frame = Frame("SEND", (("destination", "/topic/a"),), body)
+        data = encode(frame, Version.V1_2) + b"\n" + encode(frame, Version.V1_2)
+        for piece_bytes in (100, 4095, 4096, 10_000, 1 << 16, (1 << 20) - 1, 3 << 20):
+            _, frames = self.frames(data, piece_bytes)
+            self.assertEqual([f.body == body for f in frames], [True, True], piece_bytes)
+
+    def test_small_pieces_are_joined(self):
+        """A peer that sends single octets makes the parser keep few objects."""
+        data = b"SEND\ndestination:/topic/a\ncontent-length:1000000\n\n" + bytes(20_000)
+        parser, _ = self.frames(data, 1)
+        self.assertLess(len(parser._pieces), 20)
+
+    def test_what_ends_too_late(self):
+        """No NUL after a body that was kept apart is a fault, and nothing of it stays."""
+        data = b"SEND\ndestination:/topic/a\ncontent-length:100000\n\n" + b"x" * 100_001
+        with self.assertRaisesRegex(ProtocolError, "no NUL octet after the 100000"):
+            self.frames(data, 1 << 14)
+
+
+class RepeatedHeadTests(SynchronousTestCase):
+    """A head that is the same as the last one is not read anew."""
+
+    def test_by_the_version(self):
+        """A new version reads the same head its own way."""
+        head = b"SEND\ndestination: /topic/a\n\n\0"
+        parser = Parser(version=Version.V1_0)
+        self.assertEqual([f.header("destination") for f in parser.feed(head * 2)], ["/topic/a"] * 2)
+        parser.version = Version.V1_2
+        self.assertEqual([f.header("destination") for f in parser.feed(head)], [" /topic/a"])
+
+    def test_others_between(self):
+        """Other frames between two with the same head change nothing."""
+        send = b"SEND\ndestination:/topic/a\ncontent-length:1\n\nx\0"
+        parser = Parser(version=Version.V1_2)
+        frames = parser.feed(
+            send + b"BEGIN\ntransaction:t\n\n\0" + send + b"SEND\nb:c\n\ny\0" + send
+        )
+        self.assertEqual([f.command for f in frames], ["SEND", "BEGIN", "SEND", "SEND", "SEND"])
+        self.assertEqual([f.header("b") for f in frames], [None, None, None, "c", None])
+        self.assertEqual([f.body for f in frames], [b"x", b"", b"x", b"y", b"x"])

@@ -3,30 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Final
 
 from vmcontroller.common.errors import ProtocolError
-from vmcontroller.common.stomp.frames import (
-    COMMANDS,
-    NEGOTIATING,
-    WITH_BODY,
-    Frame,
-    Version,
-    quoted,
-    unescape,
-)
+from vmcontroller.common.stomp.frames import WITH_BODY, Frame, Version
+from vmcontroller.common.stomp.head import UNTIL_NUL, Head, Limits, too_large
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """How large a frame may be; beyond it is a ProtocolError, so memory is bounded too."""
-
-    line_bytes: int = 16 * 1024
-    """Of the command line and of each header line, without its end of line."""
-    header_count: int = 100
-    body_bytes: int = (1 << 20) + (64 << 10)
-    """1 MiB of payload, and room for the line of the word before it."""
+__all__ = ["Limits", "Parser"]
 
 
 # The head of a frame ends with an empty line; a NUL before that is a malformed frame, and without
@@ -35,8 +18,13 @@ _HEAD_END: Final = re.compile(rb"\n\r?\n|\0")
 _NUL: Final = re.compile(rb"\0")
 _LINE_END: Final = re.compile(rb"\n")
 _EOLS: Final = re.compile(rb"[\r\n]*")
-_DIGITS: Final = re.compile("[0-9]+")
-_UNTIL_NUL: Final = -1
+
+_APART_BYTES: Final = 1 << 15
+"""Of a body that much or more of which is missing, what comes is kept apart and joined once."""
+_PIECE_BYTES: Final = 1 << 12
+"""Smaller pieces are joined at once: each has a cost of its own, and they could be of one octet."""
+_MEMO_BYTES: Final = 512
+"""A longer head is not remembered."""
 
 
 class Parser:
@@ -44,11 +32,28 @@ class Parser:
 
     `push` what has come, then call `next_frame` until it returns None. `version` may be set between
     two frames, since it is what the first one agrees upon. Linear in the number of octets: each is
-    appended once, searched at most twice and copied out once.
+    appended once, searched at most twice and copied out once; most of a large body is only joined.
     """
 
+    __slots__ = (
+        "_buffer",
+        "_counted",
+        "_fault",
+        "_head",
+        "_in_body",
+        "_limits",
+        "_line",
+        "_lines",
+        "_memo",
+        "_missing",
+        "_pieces",
+        "_searched",
+        "_start",
+        "_version",
+    )
+
     def __init__(self, *, version: Version = Version.V1_0, limits: Limits | None = None) -> None:
-        self.version = version
+        self._version = version
         self._limits = limits or Limits()
         self._buffer = bytearray()
         self._start = 0  # of what has not become part of a frame yet
@@ -56,10 +61,22 @@ class Parser:
         self._line = 0  # start of the last line of an unfinished head,
         self._lines = 0  # the number of lines before it,
         self._counted = 0  # and up to where they have been counted
-        self._command = ""  # of the frame whose body is awaited
-        self._headers: tuple[tuple[str, str], ...] = ()
-        self._length = _UNTIL_NUL
+        self._in_body = False  # of the frame with this head:
+        self._head = Head("", (), UNTIL_NUL)
+        self._pieces: list[bytes | bytearray] = []  # of a large body,
+        self._missing = 0  # and how much of it has not come yet
+        self._memo = b""  # the head of the last SEND or MESSAGE: the next one is often the same
         self._fault: str | None = None
+
+    @property
+    def version(self) -> Version:
+        """By which the next frame is read."""
+        return self._version
+
+    @version.setter
+    def version(self, version: Version) -> None:
+        self._version = version
+        self._memo = b""  # it was read by another version
 
     def feed(self, data: bytes) -> list[Frame]:
         """Take octets, return the frames that they complete, read by the version set now.
@@ -79,6 +96,10 @@ class Parser:
 
     def push(self, data: bytes) -> None:
         """Take octets, to be read by `next_frame`."""
+        if self._missing:
+            data = self._push_piece(data)
+            if not data:
+                return
         if self._start:
             # Cheap: a bytearray drops its front by moving its start.
             del self._buffer[: self._start]
@@ -88,6 +109,21 @@ class Parser:
             self._start = 0
         self._buffer += data
 
+    def _push_piece(self, data: bytes) -> bytes:
+        """Add to a large body what belongs to it; return the rest."""
+        rest = b""
+        if len(data) > self._missing:
+            data, rest = data[: self._missing], data[self._missing :]
+        self._missing -= len(data)
+        last = self._pieces[-1]
+        if isinstance(last, bytearray) and len(last) < _PIECE_BYTES:
+            last += data
+        elif len(data) < _PIECE_BYTES:
+            self._pieces.append(bytearray(data))
+        else:
+            self._pieces.append(data)
+        return rest
+
     def next_frame(self) -> Frame | None:
         """Return the next whole frame, or None when more octets are needed.
 
@@ -96,13 +132,15 @@ class Parser:
         if self._fault is not None:
             raise ProtocolError(self._fault)
         try:
-            if not self._command and not self._read_head():
+            if not self._in_body and not self._read_head():
                 return None
             return self._read_body()
         except ProtocolError as fault:
             self._fault = str(fault)
             self._buffer.clear()
             self._start = 0
+            self._pieces.clear()
+            self._missing = 0
             raise
 
     def _find(self, what: re.Pattern[bytes], start: int) -> re.Match[bytes] | None:
@@ -126,7 +164,12 @@ class Parser:
         end = found.start()
         if buffer[end] == 0:
             raise ProtocolError("a NUL octet before the empty line that ends the headers")
-        self._parse_head(bytes(buffer[start:end]))
+        head = bytes(buffer[start:end])
+        if head != self._memo:
+            self._head = Head.parse(head, self._version, self._limits)
+            is_memorable = len(head) <= _MEMO_BYTES and self._head.command in WITH_BODY
+            self._memo = head if is_memorable else b""
+        self._in_body = True
         self._begin(found.end())
         return True
 
@@ -140,115 +183,56 @@ class Parser:
         ):
             return
         while (found := self._find(_LINE_END, self._counted)) is not None:
-            self._check_line(found.start() - self._line)
+            self._limits.check_line(found.start() - self._line)
             self._line = self._counted = found.end()
             self._lines += 1
-            self._check_count(self._lines - 1)
+            self._limits.check_count(self._lines - 1)
         self._counted = len(self._buffer)
-        self._check_line(self._counted - self._line)
-
-    def _check_line(self, length: int) -> None:
-        if length > self._limits.line_bytes:
-            raise ProtocolError(f"a header line is longer than {self._limits.line_bytes} bytes")
-
-    def _check_count(self, count: int) -> None:
-        if count > self._limits.header_count:
-            raise ProtocolError(f"a frame has more than {self._limits.header_count} headers")
-
-    def _parse_head(self, head: bytes) -> None:
-        if len(head) > self._limits.line_bytes:
-            for octets in head.split(b"\n"):
-                self._check_line(len(octets))
-        try:
-            text = head.decode()
-        except UnicodeDecodeError:
-            raise ProtocolError(f"a header is not UTF-8: {head[:60]!r}") from None
-        command, *lines = text.split("\n")
-        self._check_count(len(lines))
-        ends_in_cr = command.endswith("\r")
-        command = command.removesuffix("\r")
-        if command not in COMMANDS:
-            raise ProtocolError(f"{quoted(command)} is not a command of STOMP")
-        if "\r" in text:
-            # 1.2 allows CR LF; before the version is known, and in a frame that began so, too.
-            lenient = ends_in_cr or self.version is Version.V1_2 or command in NEGOTIATING
-            if lenient:
-                lines = [_without_cr(line) for line in lines]
-        headers = self._parse_headers(command, lines)
-        self._length = self._body_length(headers)
-        self._command = command
-        self._headers = headers
-
-    def _parse_headers(self, command: str, lines: list[str]) -> tuple[tuple[str, str], ...]:
-        headers = []
-        for line in lines:
-            name, colon, value = line.partition(":")
-            if not colon:
-                raise ProtocolError(f"a header line has no colon: {quoted(line)}")
-            if not name:
-                raise ProtocolError(f"a header has no name: {quoted(line)}")
-            if "\\" in line and command not in NEGOTIATING:
-                name, value = unescape(name, self.version), unescape(value, self.version)
-            headers.append((name, value))
-        if self._trims(command, headers):
-            headers = [(name.strip(" \t\r"), value.strip(" \t\r")) for name, value in headers]
-            if not all(name for name, _ in headers):
-                raise ProtocolError("a header has a blank name")
-        return tuple(headers)
-
-    def _trims(self, command: str, headers: list[tuple[str, str]]) -> bool:
-        # 1.0 says trim, 1.1 and 1.2 say don't; a negotiating frame tells by itself which it is.
-        if command in NEGOTIATING:
-            return not any(name in {"accept-version", "version"} for name, _ in headers)
-        return self.version is Version.V1_0
-
-    def _body_length(self, headers: tuple[tuple[str, str], ...]) -> int:
-        for name, value in headers:
-            if name == "content-length":
-                if _DIGITS.fullmatch(value) is None:
-                    raise ProtocolError(f"content-length {quoted(value)} is not a number of octets")
-                digits = value.lstrip("0")
-                # Python refuses to convert thousands of digits; no body has that many.
-                if len(digits) > 18 or int(digits or "0") > self._limits.body_bytes:
-                    raise self._too_large()
-                return int(digits or "0")
-        return _UNTIL_NUL
+        self._limits.check_line(self._counted - self._line)
 
     def _read_body(self) -> Frame | None:
-        buffer, start, limit = self._buffer, self._start, self._limits.body_bytes
-        if self._length == _UNTIL_NUL:
+        if self._missing:
+            return None
+        buffer, start, head = self._buffer, self._start, self._head
+        if head.body_bytes == UNTIL_NUL:
             found = self._find(_NUL, self._searched)
             end = len(buffer) if found is None else found.start()
-            if end - start > limit:
-                raise self._too_large()
+            if end - start > self._limits.body_bytes:
+                raise too_large(self._limits)
             self._searched = end
             if found is None:
                 return None
         else:
-            end = start + self._length
+            end = start if self._pieces else start + head.body_bytes
             if end >= len(buffer):
+                if end - len(buffer) >= _APART_BYTES:
+                    self._set_apart(end - len(buffer))
                 return None
             if buffer[end] != 0:
                 raise ProtocolError(
-                    f"no NUL octet after the {self._length} octets of content-length"
+                    f"no NUL octet after the {head.body_bytes} octets of content-length"
                 )
-        body = b""
-        if end > start:
-            with memoryview(buffer) as view:
-                body = bytes(view[start:end])
-            if self._command not in WITH_BODY and self.version is not Version.V1_0:
-                raise ProtocolError(f"a {self._command} frame has a body; none is allowed")
-        frame = Frame(self._command, self._headers, body)
+        body = self._take_body(start, end)
+        if body and head.command not in WITH_BODY and self._version is not Version.V1_0:
+            raise ProtocolError(f"a {head.command} frame has a body; none is allowed")
+        frame = Frame(head.command, head.headers, body)
         self._begin(end + 1)
-        self._command = ""
+        self._in_body = False
         return frame
 
-    def _too_large(self) -> ProtocolError:
-        return ProtocolError(f"a body is larger than {self._limits.body_bytes} bytes")
+    def _set_apart(self, missing: int) -> None:
+        """Keep the beginning of a large body apart; what is `missing` goes there, too."""
+        self._pieces = [self._buffer[self._start :]]
+        self._missing = missing
+        self._buffer = bytearray()
+        self._begin(0)
 
-
-def _without_cr(line: str) -> str:
-    line = line.removesuffix("\r")
-    if "\r" in line:
-        raise ProtocolError(f"a carriage return inside a header line: {quoted(line)}")
-    return line
+    def _take_body(self, start: int, end: int) -> bytes:
+        if self._pieces:
+            body = b"".join(self._pieces)
+            self._pieces = []
+            return body
+        if end == start:
+            return b""
+        with memoryview(self._buffer) as view:
+            return bytes(view[start:end])

@@ -81,6 +81,8 @@ class RelayedMessage:
                 # as 1.1 would.
                 lines = header_lines(headers, Version.V1_1)
             body = self._body
-            tail = b"%bcontent-length:%d\n\n%b%b" % (lines, len(body), body, FRAME_END[version])
+            length = b"content-length:%d\n\n" % len(body)
+            # Formatting would take more memory than a large body needs, and give it back.
+            tail = b"".join((lines, length, body, FRAME_END[version]))
             self._tails[version] = tail
         return tail

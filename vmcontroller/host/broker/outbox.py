@@ -9,9 +9,11 @@ from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer
 
 from vmcontroller.common.stomp.protocol import IStreamTransport
+from vmcontroller.common.transports import say_no_more
 
-_LARGE_BYTES = 1 << 16
-"""From here on, joining two pieces costs more than a second write."""
+_SLICE_BYTES = 1 << 17
+"""What the transport gets at once of a large frame. It copies what it gets: in slices the copies
+stay small, and many peers that are sent the same large frame share the rest of it."""
 
 
 @implementer(IPushProducer)
@@ -21,11 +23,14 @@ class Outbox:
     `on_drained` is called after some of what waited has been written.
     """
 
+    __slots__ = ("_on_drained", "_paused", "_rest", "_transport", "_waiting", "size_bytes")
+
     def __init__(self, transport: IStreamTransport, on_drained: Callable[[], None]) -> None:
         self.size_bytes = 0
         self._transport = transport
         self._on_drained = on_drained
-        self._waiting: deque[tuple[bytes, bytes]] = deque()
+        self._waiting: deque[tuple[bytes, bytes]] | None = None  # most peers never need it
+        self._rest: memoryview | None = None  # of a frame that has been written in part
         self._paused = False
         transport.registerProducer(self, streaming=True)
 
@@ -37,41 +42,54 @@ class Outbox:
     def write(self, head: bytes, tail: bytes) -> None:
         """Write the two parts of a frame, now or when those before it have been."""
         if self._paused:
+            if self._waiting is None:
+                self._waiting = deque()
             self._waiting.append((head, tail))
             self.size_bytes += len(head) + len(tail)
-        else:
-            self._write_through(head, tail)
-
-    def _write_through(self, head: bytes, tail: bytes) -> None:
-        # Always a whole frame, even when the transport says stop after the first part.
-        if len(tail) < _LARGE_BYTES:
+        elif len(tail) <= _SLICE_BYTES:
             self._transport.write(head + tail)
         else:
-            self._transport.writeSequence((head, tail))
+            self._transport.write(head)
+            self._rest = memoryview(tail)
+            self.size_bytes += len(tail)
+            self._write_rest()
+
+    def _write_rest(self) -> None:
+        while self._rest is not None and not self._paused:
+            rest = self._rest
+            self._transport.write(bytes(rest[:_SLICE_BYTES]))
+            self.size_bytes -= min(len(rest), _SLICE_BYTES)
+            self._rest = rest[_SLICE_BYTES:] if len(rest) > _SLICE_BYTES else None
 
     def finish(self) -> None:
         """Give the transport all that waits, and tell the peer that nothing more will come."""
         self._transport.unregisterProducer()
-        for head, tail in self._waiting:
-            self._write_through(head, tail)
-        self.discard()
-        self._transport.loseWriteConnection()
+        self._paused = False
+        self._write_on()
+        say_no_more(self._transport)
+
+    def _write_on(self) -> None:
+        self._write_rest()
+        while self._waiting and not self._paused:
+            head, tail = self._waiting.popleft()
+            self.size_bytes -= len(head) + len(tail)
+            self.write(head, tail)
 
     def discard(self) -> None:
-        """Forget what waits."""
-        self._waiting.clear()
-        self.size_bytes = 0
+        """Forget the frames that wait, but for the end of one that has begun."""
+        self._waiting = None
+        self.size_bytes = 0 if self._rest is None else len(self._rest)
 
     def pauseProducing(self) -> None:
         self._paused = True
 
     def resumeProducing(self) -> None:
         self._paused = False
-        while self._waiting and not self._paused:
-            head, tail = self._waiting.popleft()
-            self.size_bytes -= len(head) + len(tail)
-            self._write_through(head, tail)
+        self._write_on()
+        if not self._waiting:
+            self._waiting = None
         self._on_drained()
 
     def stopProducing(self) -> None:
+        self._rest = None
         self.discard()
