@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final
 
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred, succeed
@@ -18,12 +20,21 @@ from vmcontroller.host.broker.limits import BrokerLimits
 from vmcontroller.host.broker.peers import Peer
 from vmcontroller.host.broker.protocol import BrokerConnection
 from vmcontroller.host.broker.queues import Outgoing
+from vmcontroller.host.broker.rates import Budget
 from vmcontroller.host.broker.rights import Principal, Rights, Role
 from vmcontroller.host.broker.router import Router
 from vmcontroller.host.broker.seldom import Seldom
+from vmcontroller.host.broker.stats import BrokerEvent, BrokerStats, EventKind, Reason, Traffic
 
 _FULL_INTERVAL_S = 60.0
 _LINES_OF_LOOPBACK = 100
+_KEPT_BYTES = 4 << 20
+_EVENTS: Final[Mapping[Reason, EventKind]] = {
+    "takeover": "takeover",
+    "login-refused": "login-refused",
+    "slow-consumer": "slow-consumer",
+    "protocol-error": "protocol-error",
+}
 
 
 class StompFactory(ServerFactory):
@@ -38,10 +49,19 @@ class StompFactory(ServerFactory):
     _log = Logger()
 
     def __init__(
-        self, *, reactor: IReactorTime, rights: Rights, limits: BrokerLimits | None = None
+        self,
+        *,
+        reactor: IReactorTime,
+        rights: Rights,
+        limits: BrokerLimits | None = None,
+        on_event: Callable[[BrokerEvent], None] | None = None,
     ) -> None:
+        _keep_freed_memory()
         self.clock = reactor
         self.limits = limits or BrokerLimits()
+        self.traffic = Traffic()
+        self._on_event = on_event
+        self._budgets: dict[GuestId, Budget] = {}
         self._rights = rights
         self._admission = Admission(self.limits)
         self._seldom = Seldom(reactor)
@@ -99,7 +119,39 @@ class StompFactory(ServerFactory):
             lines=1 if connection.host else _LINES_OF_LOOPBACK,
         )
 
+    def dropped(self, connection: BrokerConnection, reason: Reason, detail: str) -> None:
+        """Count it, and tell of it who wants to know."""
+        self.traffic.drops[reason] += 1
+        if self._on_event is not None and reason in _EVENTS:
+            peer = connection.peer
+            event = BrokerEvent(
+                kind=_EVENTS[reason],
+                principal=str(peer.principal) if peer else "",
+                address=connection.address,
+                detail=detail,
+            )
+            self._on_event(event)
+
+    def stats(self) -> BrokerStats:
+        """Return what there is now, and what has been counted."""
+        now_s = self.clock.seconds()
+        router = self._router
+        queues = router.queues
+        return BrokerStats(
+            connections=len(self._connections),
+            by_role=dict(Counter(peer.principal.role.value for peer in self._by_peer)),
+            subscriptions=sum(len(peer.subscriptions) for peer in self._by_peer),
+            destinations=len(router.topics) + len(queues.by_name),
+            queued_messages=sum(map(len, queues.by_name.values())),
+            queued_bytes=queues.queued_bytes,
+            totals=self.traffic.totals(),
+            per_s=self.traffic.per_s(now_s),
+            drops={str(reason): n for reason, n in self.traffic.drops.items()},
+            held=sum(connection.is_unread for connection in self._connections),
+        )
+
     def _turned_away(self, host: str, reason: str, *, kind: str, interval_s: float) -> None:
+        self.traffic.drops["too-many"] += 1
         more = self._seldom.due("turned away", kind, interval_s=interval_s)
         if more is not None:
             self._log.warn(
@@ -113,12 +165,12 @@ class StompFactory(ServerFactory):
         """Ask the rights who it is."""
         return self._rights.authenticate(login, passcode, peer)
 
-    def joined(self, connection: BrokerConnection, peer: Peer) -> None:
+    def joined(self, connection: BrokerConnection, peer: Peer) -> Budget | None:
         """Note a session. A guest has one: the older connection of the same id is closed."""
         self._by_peer[peer] = connection
         guest = peer.principal.id
         if guest is None:
-            return
+            return None
         older = self._by_guest.get(guest)
         self._by_guest[guest] = connection
         if older is not None:
@@ -132,7 +184,16 @@ class StompFactory(ServerFactory):
                     older=older.address,
                     more=more,
                 )
-            older.fail(f"another connection of {guest} has come from {connection.address}")
+            reason = f"another connection of {guest} has come from {connection.address}"
+            older.fail(reason, drop="takeover")
+        return self._budget(guest)
+
+    def _budget(self, guest: GuestId) -> Budget:
+        """Return what is left to a guest: coming again does not make it more."""
+        now_s = self.clock.seconds()
+        if len(self._budgets) >= self.limits.connections:
+            self._budgets = {g: b for g, b in self._budgets.items() if not b.is_full(now_s)}
+        return self._budgets.setdefault(guest, Budget(self.limits.rates, now_s))
 
     def end_session(self, guest: GuestId, reason: str) -> None:
         """Close the connection of a guest, if there is one: it has to log in anew."""
@@ -221,3 +282,13 @@ def _written(addr: IAddress | None) -> str:
     if isinstance(addr, IPv4Address | IPv6Address):
         return f"[{addr.host}]:{addr.port}" if ":" in addr.host else f"{addr.host}:{addr.port}"
     return str(addr)
+
+
+def _keep_freed_memory() -> None:
+    """Let glibc keep a little of what is freed, twice `_KEPT_BYTES` at most.
+
+    Otherwise each body of 1 MiB takes fresh pages from the kernel and gives them back: that is most
+    of what relaying it costs. glibc learns from the largest block that it has seen freed; this one
+    is never written to, so it takes no memory.
+    """
+    _ = bytes(_KEPT_BYTES)

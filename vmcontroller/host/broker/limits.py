@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from vmcontroller.common.stomp.parser import Limits
+from vmcontroller.host.broker.rates import Rates
 
 MOST_CONNECTIONS = 4096
 DESCRIPTORS_OF_OTHERS = 256
@@ -33,6 +34,8 @@ class BrokerLimits:
     outbox_bytes: int = 8 << 20
     """What may wait for one peer. More: a guest is told and dropped; for the host itself the
     senders are not read until half of it is gone."""
+    rates: Rates = field(default_factory=Rates)
+    """Of a guest, on all its connections. Who sends more is not read for as long."""
     burst_bytes: int = 256 << 10
     """What a queue gives to one consumer before it looks whether the consumer keeps up."""
     unacked_messages: int = 1000

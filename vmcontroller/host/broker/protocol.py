@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import uuid
-from typing import Protocol as Seam
 
 from twisted.internet import task
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -18,60 +17,13 @@ from vmcontroller.common.stomp.heartbeat import HeartBeats
 from vmcontroller.common.stomp.parser import Parser
 from vmcontroller.common.stomp.protocol import IStreamTransport
 from vmcontroller.common.transports import send_at_once
+from vmcontroller.host.broker.exchange import Exchange
 from vmcontroller.host.broker.handshake import welcome
-from vmcontroller.host.broker.limits import BrokerLimits
 from vmcontroller.host.broker.outbox import Outbox
 from vmcontroller.host.broker.peers import Peer
+from vmcontroller.host.broker.rates import Budget
 from vmcontroller.host.broker.rights import Principal, Role
-
-
-class Exchange(Seam):
-    """What a connection needs of the broker that it belongs to."""
-
-    limits: BrokerLimits
-    clock: IReactorTime
-
-    def opened(self, connection: BrokerConnection) -> str:
-        """Note a new connection. Returns why it may not stay, or nothing."""
-        ...
-
-    def line_due(self, kind: str, connection: BrokerConnection) -> str | None:
-        """Say whether to log something that a peer can cause again and again.
-
-        Returns None to leave it out, else what to add about those left out before.
-        """
-        ...
-
-    def authenticate(self, login: str, passcode: str, peer: str) -> Principal | None:
-        """Say who it is, or None to refuse."""
-        ...
-
-    def joined(self, connection: BrokerConnection, peer: Peer) -> None:
-        """Note that its session has begun."""
-        ...
-
-    def receive(self, peer: Peer, frame: Frame) -> bool:
-        """Do what the frame asks. Returns whether the sender must not be read for now.
-
-        Raises ProtocolError, AccessDenied.
-        """
-        ...
-
-    def too_full(self, connection: BrokerConnection) -> None:
-        """Note that more waits for the host than should; its senders are to be held."""
-        ...
-
-    def drained(self, connection: BrokerConnection) -> None:
-        """Note that some of what waited for it has been written."""
-        ...
-
-    def left(self, connection: BrokerConnection) -> None:
-        """Note that its session, if any, is over: nothing will be written to it any more."""
-        ...
-
-    def closed(self, connection: BrokerConnection) -> None:
-        """Note that the connection is gone."""
-        ...
+from vmcontroller.host.broker.stats import Reason
 
 
 class BrokerConnection(Protocol):
@@ -108,6 +60,9 @@ class BrokerConnection(Protocol):
         self._deadline: IDelayedCall | None = None
         self._closing = False
         self._is_held = False
+        self._traffic = exchange.traffic
+        self._budget: Budget | None = None
+        self._slowed: IDelayedCall | None = None  # until then it is not read: it sent too much
         self._reason = ""
 
     @override
@@ -117,15 +72,18 @@ class BrokerConnection(Protocol):
         self._deadline = self._clock.callLater(self._limits.connect_s, self._too_late)
         refusal = self._exchange.opened(self)
         if refusal:
-            self.fail(refusal)
+            self.fail(refusal, drop="too-many")
 
     @override
     def dataReceived(self, data: bytes) -> None:
         if self._closing:
             return
-        self._beats.heard(self._clock.seconds())
+        now_s = self._clock.seconds()
+        self._beats.heard(now_s)
+        self._traffic.look(now_s)
+        self._traffic.bytes_in += len(data)
         self._parser.push(data)
-        self._read_frames()
+        self._read_frames(len(data))
 
     @override
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -148,14 +106,21 @@ class BrokerConnection(Protocol):
         if self._closing:
             return
         self.outbox.write(head, tail)
+        self._traffic.frames_out += 1
+        self._traffic.bytes_out += len(head) + len(tail)
         self._beats.spoke()
         if self.outbox.size_bytes > self._limits.outbox_bytes:
             self._overflow()
 
-    def fail(self, reason: str, frame: Frame | None = None) -> None:
-        """Tell the peer why in an ERROR frame (about `frame`, if any), then close."""
+    def fail(self, reason: str, frame: Frame | None = None, *, drop: Reason | None = None) -> None:
+        """Tell the peer why in an ERROR frame (about `frame`, if any), then close.
+
+        It is counted as a drop of that kind, if any.
+        """
         if self._closing:
             return
+        if drop is not None:
+            self._exchange.dropped(self, drop, reason)
         headers = [("message", reason), ("content-type", "text/plain")]
         receipt_id = frame.header("receipt") if frame else None
         if receipt_id is not None:
@@ -189,21 +154,57 @@ class BrokerConnection(Protocol):
         if self._closing or not self._is_held:
             return
         self._is_held = False
-        self._beats.heard(self._clock.seconds())
-        self.transport.resumeProducing()
-        self._read_frames()
+        self._read_again()
+        self._read_frames(0)
 
-    def _read_frames(self) -> None:
+    @property
+    def is_unread(self) -> bool:
+        """It is held, or slowed down."""
+        return self._is_held or self._slowed is not None
+
+    def _read_again(self) -> None:
+        if not (self._closing or self.is_unread):
+            self._beats.heard(self._clock.seconds())
+            self.transport.resumeProducing()
+
+    def _spend(self, frames: int, octets: int) -> None:
+        self._traffic.frames_in += frames
+        if self._budget is None or self._closing:
+            return
+        wait_s = self._budget.spend(frames, octets, self._clock.seconds())
+        if wait_s and self._slowed is None:
+            self._traffic.drops["rate-held"] += 1
+            self.transport.pauseProducing()
+            self._slowed = self._clock.callLater(wait_s, self._waited)
+
+    def _waited(self) -> None:
+        assert self._budget is not None
+        # Something may have come in spite of that, or on an older connection of the same guest.
+        wait_s = self._budget.spend(0, 0, self._clock.seconds())
+        if wait_s:
+            self._slowed = self._clock.callLater(wait_s, self._waited)
+        else:
+            self._slowed = None
+            self._read_again()
+
+    def _read_frames(self, octets: int) -> None:
+        """Do what has come, of which so many octets are new."""
         frame: Frame | None = None
+        frames = 0
         try:
             while not (self._closing or self._is_held):
                 frame = None
                 frame = self._parser.next_frame()
                 if frame is None:
-                    return
+                    break
+                frames += 1
                 self._received(frame)
-        except (ProtocolError, AccessDenied) as error:
-            self.fail(str(error), frame)
+        except ProtocolError as error:
+            self.fail(str(error), frame, drop="protocol-error")
+        except AccessDenied as error:
+            drop: Reason = "login-refused" if self.peer is None else "access-denied"
+            self.fail(str(error), frame, drop=drop)
+        self._spend(frames, octets)
 
     def _received(self, frame: Frame) -> None:
         if self.peer is None:
@@ -239,7 +240,7 @@ class BrokerConnection(Protocol):
                 more=more,
             )
         self.write(agreed.connected)
-        self._exchange.joined(self, self.peer)
+        self._budget = self._exchange.joined(self, self.peer)
 
     def _authenticate(self, login: str, passcode: str) -> Principal | None:
         if self._principal is not None:
@@ -253,6 +254,9 @@ class BrokerConnection(Protocol):
         self._parser = Parser()  # half a frame must not wait for the collector of cycles
         if self._ticking.running:
             self._ticking.stop()
+        if self._slowed is not None:
+            self._slowed.cancel()
+            self._slowed = None
         self._exchange.left(self)
 
     def _overflow(self) -> None:
@@ -261,14 +265,15 @@ class BrokerConnection(Protocol):
             return
         waiting_bytes = self.outbox.size_bytes
         self.outbox.discard()
-        self.fail(f"too slow: {waiting_bytes} bytes waited for you to read them")
+        reason = f"too slow: {waiting_bytes} bytes waited for you to read them"
+        self.fail(reason, drop="slow-consumer")
 
     def _drained(self) -> None:
         if not self._closing:
             self._exchange.drained(self)
 
     def _too_late(self) -> None:
-        self.fail(f"no CONNECT within {self._limits.connect_s:g} s")
+        self.fail(f"no CONNECT within {self._limits.connect_s:g} s", drop="silent")
 
     def _cancel_deadline(self) -> None:
         if self._deadline is not None and self._deadline.active():
@@ -279,6 +284,6 @@ class BrokerConnection(Protocol):
         if self._beats.is_due(now) and self.outbox.is_free:
             self.outbox.write(HEART_BEAT, b"")
         # What we do not read we cannot hear.
-        silent_s = 0.0 if self._is_held else self._beats.silent_s(now)
+        silent_s = 0.0 if self.is_unread else self._beats.silent_s(now)
         if silent_s:
-            self.fail(f"nothing has come from you for {silent_s:.1f} s")
+            self.fail(f"nothing has come from you for {silent_s:.1f} s", drop="silent")
