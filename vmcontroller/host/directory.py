@@ -15,6 +15,7 @@ from twisted.internet.interfaces import IReactorTime
 from vmcontroller.common.errors import BadArgument, DeadlinePassed, NoSuchVM
 from vmcontroller.common.model import guest_id
 from vmcontroller.host.hypervisor.base import Hypervisor, Vm, VmChanged, VmState
+from vmcontroller.host.identities import identity_of
 
 
 class Directory:
@@ -118,4 +119,4 @@ def _match(vms: tuple[Vm, ...], reference: str) -> Vm | None:
         mac = guest_id(reference)
     except BadArgument:
         return None
-    return next((vm for vm in vms if mac in vm.macs), None)
+    return next((vm for vm in vms if mac in vm.macs or mac == identity_of(vm)), None)

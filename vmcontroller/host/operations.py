@@ -28,6 +28,7 @@ from vmcontroller.host.conversation import Conversation
 from vmcontroller.host.creation import InThread, specify
 from vmcontroller.host.directory import Directory
 from vmcontroller.host.hypervisor.base import Hypervisor, Vm, VmChanged, VmState
+from vmcontroller.host.identities import identity_of
 from vmcontroller.host.names import check_new_name
 from vmcontroller.host.reach import Reach
 from vmcontroller.host.requests import CreateOptions
@@ -190,12 +191,12 @@ class Operations:
         return [vm.name for vm in await self._directory.all() if vm.state is VmState.RUNNING]
 
     async def get_ids_to_names_mapping(self) -> Mapping[str, str]:
-        """Answer {MAC address of the first NIC: name}."""
-        return {vm.macs[0]: vm.name for vm in await self._directory.all() if vm.macs}
+        """Answer {id of the guest: name}."""
+        return {identity_of(vm): vm.name for vm in await self._directory.all()}
 
     async def get_names_to_ids_mapping(self) -> Mapping[str, str]:
-        """Answer {name: MAC address of the first NIC}."""
-        return {vm.name: vm.macs[0] for vm in await self._directory.all() if vm.macs}
+        """Answer {name: id of the guest}."""
+        return {vm.name: identity_of(vm) for vm in await self._directory.all()}
 
     # Host and guest.
 
