@@ -31,9 +31,17 @@ class BrokerScenarios:
     daemon: Daemon
 
     def both_answer(self) -> None:
-        """Ping both VMs, however long their agents need to come back."""
+        """Ping both VMs, however long the daemon and their agents need to come back."""
+        until(self._is_connected, "the daemon has a session with the broker")
         for vm in (ONE, TWO):
             self.assertEqual(self.daemon.api.ping(vm, 60), f"PONG from {vm}")
+
+    def _is_connected(self) -> bool:
+        try:
+            self.daemon.api.ping(ONE, 1)
+        except xmlrpc.client.Fault as fault:
+            return not fault.faultString.startswith("NOT_CONNECTED: ")
+        return True
 
     def home(self, vm: str) -> Path:
         """Return a VM's directory."""

@@ -30,7 +30,10 @@ def running(name: str) -> Daemon:
             section = external(shared(name), HOST, GUEST)
         _daemons[name] = started(section)
         atexit.register(_daemons[name].stop)
-    return _daemons[name]
+    daemon = _daemons[name]
+    if daemon.process is None or daemon.process.poll() is not None:
+        daemon.start()  # after a test that failed with the daemon down
+    return daemon
 
 
 class EmbeddedTests(BrokerScenarios, SynchronousTestCase):
