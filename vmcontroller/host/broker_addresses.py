@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IOpenSSLContextFactory
@@ -10,7 +11,7 @@ from twisted.logger import Logger
 
 from vmcontroller.common.config import BrokerConfig
 from vmcontroller.common.credentials import Credential
-from vmcontroller.common.errors import ConfigError, VMControllerError
+from vmcontroller.common.errors import ConfigError, Unsupported, VMControllerError
 from vmcontroller.host.broker.service import BrokerService
 from vmcontroller.host.broker.tls import server_context
 from vmcontroller.host.hypervisor.base import AgentAddress, Hypervisor
@@ -60,6 +61,33 @@ class BrokerAddresses:
         await self._broker.listen(wanted, self._port)
         if self._tls_context is not None:
             await self._broker.listen_tls(wanted, self._config.tls_port, self._tls_context)
+
+    def stats(self) -> Mapping[str, Any]:
+        """Return what the broker counts, where it listens, and what it allows.
+
+        Raises Unsupported for an external one: that has its own.
+        """
+        if self._config.is_external:
+            raise Unsupported("the external broker", "getBrokerStats: it has its own")
+        broker, limits = self._broker, self._broker.factory.limits
+        return {
+            **broker.factory.stats().answer(),
+            "listeners": {
+                "tcp": [f"{host} {port}" for host, port in broker.listening().items()],
+                "tls": [f"{host} {port}" for host, port in broker.listening_tls().items()],
+                "unix": [self._config.socket] if self._config.socket else [],
+            },
+            "limits": {
+                "connections": limits.connections,
+                "connectionsPerAddress": limits.connections_per_address,
+                "subscriptions": limits.subscriptions,
+                "bodyBytes": limits.frame.body_bytes,
+                "outboxBytes": limits.outbox_bytes,
+                "queueBytes": limits.queue_bytes,
+                "framesPerSecond": limits.rates.frames_per_s,
+                "bytesPerSecond": limits.rates.bytes_per_s,
+            },
+        }
 
     async def _wanted(self) -> Sequence[str]:
         if self._config.host:

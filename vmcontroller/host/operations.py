@@ -214,6 +214,10 @@ class Operations:
         """Answer {name: what is known of its guest} of all VMs."""
         return await self._reach.describe_all()
 
+    async def get_broker_stats(self) -> Mapping[str, Any]:
+        """Answer what the broker counts, where it listens and what it allows."""
+        return self._broker_addresses.stats()
+
     async def run_cmd(self, vm: str, spec: CommandSpec) -> str:
         """Send a command to the guest; answer its id at once."""
         found = await self._reach.vm_on(vm)

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.host.broker.wire import VmBrokerCase
+from vmcontroller.common.config import BrokerConfig
 from vmcontroller.common.destinations import CONNECTIONS, requests_of
+from vmcontroller.common.errors import Unsupported
 from vmcontroller.common.model import guest_id
 from vmcontroller.host.broker.limits import BrokerLimits
-from vmcontroller.host.broker.stats import Traffic
+from vmcontroller.host.broker.service import BrokerService
+from vmcontroller.host.broker.stats import Reason, Traffic
+from vmcontroller.host.broker_addresses import BrokerAddresses
+from vmcontroller.host.xmlrpc.marshal import write_answer
 
 GUEST = guest_id("52:54:00:00:00:01")
 
@@ -131,3 +138,26 @@ class BrokerStatsTests(VmBrokerCase):
         drops = self.factory.stats().drops
         self.assertEqual(set(drops), {"access-denied", "silent", "too-many"})
         self.assertEqual(self.events, [])
+
+
+class AnswerTests(VmBrokerCase):
+    """What getBrokerStats answers."""
+
+    def addresses(self, **config):
+        broker = BrokerService(reactor=self.clock, rights=self.rights)
+        broker.factory = self.factory
+        return BrokerAddresses(config=BrokerConfig(**config), broker=broker, hypervisor=None)
+
+    def test_the_answer(self):
+        """It can be written as XML-RPC, and names every reason, also those that never came."""
+        self.factory.traffic.bytes_in = 5 << 30
+        answer = self.addresses(socket="/run/broker").stats()
+        self.assertIn(b"<double>5368709120", write_answer(answer))
+        self.assertEqual(set(answer["drops"]), set(get_args(Reason)))
+        self.assertEqual(answer["listeners"], {"tcp": [], "tls": [], "unix": ["/run/broker"]})
+        self.assertEqual(answer["limits"]["connections"], self.factory.limits.connections)
+
+    def test_an_external_broker(self):
+        """What it counts is not known here."""
+        with self.assertRaises(Unsupported):
+            self.addresses(name="external").stats()

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Sequence
-from typing import cast
 
 from twisted.application.service import Service
-from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.defer import Deferred, DeferredLock, maybeDeferred, succeed
-from twisted.internet.error import CannotListenError
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.interfaces import (
     IAddress,
     IListeningPort,
+    IOpenSSLContextFactory,
     IProtocol,
     IProtocolFactory,
     IReactorSocket,
+    IReactorSSL,
     IReactorTCP,
     IReactorTime,
+    IReactorUNIX,
     IStreamClientEndpoint,
 )
 from twisted.internet.protocol import ServerFactory
@@ -27,13 +27,15 @@ from zope.interface import implementer
 
 from vmcontroller.host.broker.factory import StompFactory
 from vmcontroller.host.broker.limits import BrokerLimits
+from vmcontroller.host.broker.listeners import Listeners
 from vmcontroller.host.broker.rights import Principal, Rights
+from vmcontroller.host.broker.stats import BrokerEvent
 
 _BACKLOG = 1024
 """A thousand guests come at once when their host restarts."""
 
 
-class IBrokerReactor(IReactorTCP, IReactorTime, IReactorSocket):
+class IBrokerReactor(IReactorTCP, IReactorTime, IReactorSocket, IReactorSSL, IReactorUNIX):
     """What the broker needs of a reactor."""
 
 
@@ -86,19 +88,26 @@ class InProcessEndpoint:
 
 
 class BrokerService(Service):
-    """One broker and the addresses it listens on. Listens nowhere until told where."""
+    """One broker and where it listens: nowhere until told."""
 
     _log = Logger()
 
     def __init__(
-        self, *, reactor: IBrokerReactor, rights: Rights, limits: BrokerLimits | None = None
+        self,
+        *,
+        reactor: IBrokerReactor,
+        rights: Rights,
+        limits: BrokerLimits | None = None,
+        on_event: Callable[[BrokerEvent], None] | None = None,
     ) -> None:
-        self.factory = StompFactory(reactor=reactor, rights=rights, limits=limits)
+        self.factory = StompFactory(
+            reactor=reactor, rights=rights, limits=limits, on_event=on_event
+        )
         self._reactor = reactor
-        self._port = 0
-        self._ports: dict[str, IListeningPort] = {}
-        self._told: dict[str, str] = {}
-        self._changing = DeferredLock()
+        self._tcp = Listeners("STOMP", self._open_tcp)
+        self._tls = Listeners("STOMP over TLS", self._open_tls)
+        self._context: IOpenSSLContextFactory | None = None
+        self._socket: IListeningPort | None = None
 
     def in_process_endpoint(self, principal: Principal) -> IStreamClientEndpoint:
         """Return the way in for the daemon itself; who connects by it is this principal."""
@@ -111,23 +120,33 @@ class BrokerService(Service):
         Returns, by address, why one could not be opened (a network of guests may not be there yet);
         the others are open all the same. With port 0 each new address gets a port of its own.
         """
-        await self._changing.acquire()
-        try:
-            for address, real_port in self.listening().items():
-                if address not in addresses or port not in {0, real_port}:
-                    await self._stop_listening(address)
-            self._port = port
-            failed = {}
-            for address in addresses:
-                if address not in self._ports and (problem := self._open(address)):
-                    failed[address] = problem
-            return failed
-        finally:
-            self._changing.release()
+        return await self._tcp.listen(addresses, port)
+
+    async def listen_tls(
+        self, addresses: Sequence[str], port: int, context: IOpenSSLContextFactory
+    ) -> dict[str, str]:
+        """Do the same for TLS; `tls.server_context` makes a context."""
+        self._context = context
+        return await self._tls.listen(addresses, port)
+
+    def listen_unix(self, path: str, mode: int = 0o660) -> None:
+        """Listen on a Unix socket, which stands there until the service stops.
+
+        What an earlier process left there is replaced, what another one listens on is not. Raises
+        CannotListenError.
+        """
+        self._socket = self._reactor.listenUNIX(
+            path, self.factory, backlog=_BACKLOG, mode=mode, wantPID=True
+        )
+        self._log.info("the broker listens on {path}", path=path)
 
     def listening(self) -> dict[str, int]:
-        """Return the addresses that are open, and the real port of each."""
-        return {address: _number(port) for address, port in self._ports.items()}
+        """Return the addresses that are open for TCP, and the real port of each."""
+        return self._tcp.listening()
+
+    def listening_tls(self) -> dict[str, int]:
+        """Return those that are open for TLS."""
+        return self._tls.listening()
 
     @override
     def stopService(self) -> Deferred[None]:
@@ -136,37 +155,18 @@ class BrokerService(Service):
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
-        await self.listen((), self._port)
+        await self._tcp.listen((), 0)
+        await self._tls.listen((), 0)
+        unix, self._socket = self._socket, None
+        if unix is not None:
+            await maybeDeferred(unix.stopListening)
         await self.factory.close()
 
-    def _open(self, address: str) -> str:
-        try:
-            port = self._reactor.listenTCP(
-                self._port, self.factory, backlog=_BACKLOG, interface=address
-            )
-        except CannotListenError as error:
-            problem = str(error.socketError)
-            if self._told.get(address) != problem:  # tried again and again: told once
-                self._told[address] = problem
-                self._log.warn(
-                    "the broker cannot listen on {address} port {port}: {problem}",
-                    address=address,
-                    port=self._port,
-                    problem=problem,
-                )
-            return problem
-        self._told.pop(address, None)
-        self._ports[address] = port
-        self._log.info(
-            "the broker listens on {address} port {port}", address=address, port=_number(port)
+    def _open_tcp(self, address: str, port: int) -> IListeningPort:
+        return self._reactor.listenTCP(port, self.factory, backlog=_BACKLOG, interface=address)
+
+    def _open_tls(self, address: str, port: int) -> IListeningPort:
+        assert self._context is not None
+        return self._reactor.listenSSL(
+            port, self.factory, self._context, backlog=_BACKLOG, interface=address
         )
-        return ""
-
-    async def _stop_listening(self, address: str) -> None:
-        port = self._ports.pop(address)
-        await maybeDeferred(port.stopListening)
-        self._log.info("the broker no longer listens on {address}", address=address)
-
-
-def _number(port: IListeningPort) -> int:
-    return cast("IPv4Address | IPv6Address", port.getHost()).port

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Any, Final, Literal, get_args
 
 EventKind = Literal["takeover", "login-refused", "slow-consumer", "protocol-error"]
 Reason = Literal[
@@ -80,3 +80,19 @@ class BrokerStats:
     drops: dict[str, int]
     held: int
     """Connections that are not read now."""
+
+    def answer(self) -> dict[str, Any]:
+        """Return it as the API tells it."""
+        names = ("framesIn", "bytesIn", "framesOut", "bytesOut")
+        return {
+            "connections": self.connections,
+            "roles": self.by_role,
+            "subscriptions": self.subscriptions,
+            "destinations": self.destinations,
+            "queuedMessages": self.queued_messages,
+            "queuedBytes": self.queued_bytes,
+            "held": self.held,
+            "totals": dict(zip(names, self.totals, strict=True)),
+            "perSecond": dict(zip(names, self.per_s, strict=True)),
+            "drops": dict.fromkeys(get_args(Reason), 0) | self.drops,
+        }

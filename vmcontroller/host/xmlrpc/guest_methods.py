@@ -70,6 +70,21 @@ GUEST_METHODS: Final = (
         example="host.listGuests()['worker 1']['connected']",
     ),
     Method(
+        name="getBrokerStats",
+        target=lambda door, _: door.operations.get_broker_stats(),
+        returns="struct",
+        answer="A struct: `connections`, with a session or not; `roles` (role → sessions); "
+        "`subscriptions`, `destinations`; `queuedMessages` and `queuedBytes` (waiting in queues, "
+        "or delivered and not acknowledged); `held` (connections that are not read now, because "
+        "they send too much or the host is behind); `totals` since the start and `perSecond` of "
+        "the last ten seconds (`framesIn`, `bytesIn`, `framesOut`, `bytesOut`); `drops` (reason → "
+        "how often: `slow-consumer`, `login-refused`, `too-many` connections, `protocol-error`, "
+        "`access-denied`, `takeover`, `silent`; and `rate-held`, which drops nobody); `listeners` "
+        "(`tcp`, `tls`, `unix` → addresses); `limits`. With an external broker it is a Fault.",
+        doc="Ask what the embedded STOMP broker does.",
+        example="host.getBrokerStats()['drops']['slow-consumer']",
+    ),
+    Method(
         name="runCmd",
         target=lambda door, arg: door.operations.run_cmd(
             arg["vm"],

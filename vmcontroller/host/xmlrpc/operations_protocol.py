@@ -84,6 +84,10 @@ class Operations(Protocol):
         """Answer the same of every VM, by name."""
         ...
 
+    async def get_broker_stats(self) -> Mapping[str, Any]:
+        """Answer what the broker counts, where it listens and what it allows."""
+        ...
+
     async def run_cmd(self, vm: str, spec: CommandSpec) -> str:
         """Answer the command's id."""
         ...
