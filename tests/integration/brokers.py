@@ -12,14 +12,14 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from typing import Protocol, Self
 
-from tests.integration.daemon import until
+from tests.integration.certificates import certificate
+from tests.integration.daemon import free_port, until
 from tests.integration.raw_stomp import RawStomp
 
 HOST = ("host", "host's password")
@@ -118,11 +118,17 @@ class RabbitMq:
     def __init__(self) -> None:
         self._epmd: subprocess.Popen[bytes] | None = None
         self._epmd_port = free_port()
+        self.tls_port = free_port()
 
     def prepare(self, home: Path, port: int) -> None:
         """Write the configuration; users are imported at the start, from definitions."""
+        chain, key = certificate(home, "rabbitmq", "127.0.0.1")
         (home / "rabbitmq.conf").write_text(
             "listeners.tcp = none\n"
+            f"stomp.listeners.ssl.1 = 127.0.0.1:{self.tls_port}\n"
+            f"ssl_options.cacertfile = {chain}\nssl_options.certfile = {chain}\n"
+            f"ssl_options.keyfile = {key}\nssl_options.verify = verify_none\n"
+            "ssl_options.fail_if_no_peer_cert = false\n"
             f"stomp.listeners.tcp.1 = 127.0.0.1:{port}\n"
             "log.console.level = warning\nlog.file = false\n"
             f"load_definitions = {home}/definitions.json\n"
@@ -277,10 +283,3 @@ def shared(name: str) -> Broker:
         atexit.register(broker.stop)
         _shared[name] = broker.start()
     return _shared[name]
-
-
-def free_port() -> int:
-    """Return a TCP port of loopback that nobody uses now."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port

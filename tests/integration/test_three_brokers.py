@@ -15,8 +15,8 @@ from tests.integration.broker_scenarios import (
     external,
     started,
 )
-from tests.integration.brokers import GUEST, HOST, free_port, shared
-from tests.integration.daemon import Daemon
+from tests.integration.brokers import GUEST, HOST, RabbitMq, shared
+from tests.integration.daemon import Daemon, free_port, until
 
 _daemons: dict[str, Daemon] = {}
 
@@ -51,6 +51,26 @@ class ExternalCase(ExternalScenarios):
 
 class RabbitMqTests(ExternalCase, SynchronousTestCase):
     name = "rabbitmq"
+
+    def test_host_over_tls(self) -> None:
+        """The daemon reaches it over TLS, too, once it trusts the certificate, and not before."""
+        recipe = self.broker.recipe
+        assert isinstance(recipe, RabbitMq)
+        good = self.daemon.config.read_text()
+        over_tls = good.replace(f"port: {self.broker.port}", f"port: {recipe.tls_port}, tls: true")
+        self.daemon.terminate()
+        self.daemon.config.write_text(over_tls)
+        self.daemon.start()
+        until(lambda: "certificate verify failed" in self.daemon.log.read_text(), "no trust")
+        self.daemon.terminate()
+        trust = f"tls: true, tls_ca: {self.broker.home}/rabbitmq.crt"
+        self.daemon.config.write_text(over_tls.replace("tls: true", trust))
+        self.daemon.start()
+        self.both_answer()
+        self.daemon.terminate()
+        self.daemon.config.write_text(good)
+        self.daemon.start()
+        self.both_answer()
 
 
 class ActiveMqTests(ExternalCase, SynchronousTestCase):
