@@ -365,6 +365,7 @@ class QueueMachine(RuleBasedStateMachine):
         assert self.router.queues.by_name == {}
         assert self.router.queues.queued_bytes == 0
         assert self.router.throttled == set()
+        assert self.router.transactions.held_bytes == 0
 
 
 class QueueModelTests(SynchronousTestCase):

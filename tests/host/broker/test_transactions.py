@@ -315,6 +315,19 @@ class RefusalTests(TransactionCase):
             peer.say(verb, ("transaction", "t"))
             self.assertFalse(peer.is_closing)
 
+    def test_all_connections_together(self):
+        """May hold as much as queues; what ends, however it ends, makes room."""
+        self.start(BrokerLimits(queue_bytes=10_000))
+        peers = [self.begun() for _ in range(4)]
+        for peer in peers[:3]:
+            self.send(peer, "/topic/a", b"x" * 2000)
+        held = (("transaction", "t"), ("destination", "/topic/a"), ("x", "y" * 2000))
+        self.assertIn("of all connections", self.refused(peers[3], "SEND", *held))
+        peers[0].say("COMMIT", ("transaction", "t"))
+        peers[1].say("ABORT", ("transaction", "t"))
+        peers[2].lose()
+        self.assertEqual(self.factory._router.transactions.held_bytes, 0)
+
     def test_a_whole_transaction_overflows_nobody(self):
         """What one may hold fits into the outbox of a subscriber that has read what came before."""
         limits = BrokerLimits()

@@ -41,6 +41,8 @@ class Transactions:
     """The open transactions of all connections; their names are each connection's own."""
 
     def __init__(self, limits: BrokerLimits) -> None:
+        self.held_bytes = 0
+        """Of all connections together."""
         self._limits = limits
         self._open: dict[Peer, dict[str, _Transaction]] = {}
 
@@ -73,21 +75,28 @@ class Transactions:
                 f"the transactions of a connection may hold {self._limits.transaction_bytes} "
                 "bytes, not more"
             )
+        if cost + self.held_bytes > self._limits.queue_bytes:
+            raise ProtocolError(
+                f"the transactions of all connections hold {self._limits.queue_bytes} bytes already"
+            )
+        self.held_bytes += cost
         transaction.held.append(held)
         transaction.cost_bytes += cost
 
     def end(self, peer: Peer, name: str) -> list[Held]:
         """Close one; return what it held, in order. Raises ProtocolError if it is not open."""
         mine = self._open.get(peer, {})
-        held = _named(mine, name).held
+        transaction = _named(mine, name)
         del mine[name]
         if not mine:
             del self._open[peer]
-        return held
+        self.held_bytes -= transaction.cost_bytes
+        return transaction.held
 
     def forget(self, peer: Peer) -> None:
         """Drop all that a connection had open."""
-        self._open.pop(peer, None)
+        gone = self._open.pop(peer, {})
+        self.held_bytes -= sum(transaction.cost_bytes for transaction in gone.values())
 
 
 def _named(mine: dict[str, _Transaction], name: str) -> _Transaction:
