@@ -284,11 +284,13 @@ class RefusalTests(TransactionCase):
         """They are counted for all its messages together."""
         self.start(BrokerLimits(queue_bytes=10_000))
         peer = self.begun()
-        for number in range(3):
+        peer.send("/queue/0", b"x" * 3000)
+        queues = self.factory._router.queues
+        before = queues.queued_bytes
+        for number in range(2):
             self.send(peer, f"/queue/{number}", b"x" * 3000)
         self.assertIn("10000 bytes", self.refused(peer, "COMMIT", ("transaction", "t")))
-        queues = self.factory._router.queues
-        self.assertEqual((queues.by_name, queues.queued_bytes), ({}, 0))
+        self.assertEqual((list(queues.by_name), queues.queued_bytes), (["/queue/0"], before))
 
     def test_limits(self):
         """Of open transactions, and of frames and bytes in all of a connection's together."""

@@ -52,8 +52,8 @@ class BrokerLimits:
     queue_messages: int = 10_000
     """Waiting in one queue."""
     queue_bytes: int = 64 << 20
-    """In all queues together, waiting or not acknowledged, with what each costs beside its body; and
-    as much again in all transactions together."""
+    """In all queues together, waiting or not acknowledged, with what each costs beside its body;
+    and as much again in all transactions together."""
     connect_s: float = 10.0
     """Until CONNECT must have come (RabbitMQ waits as long)."""
     heart_beat_s: float = 1.0
