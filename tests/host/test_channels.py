@@ -25,7 +25,7 @@ from vmcontroller.host.broker.factory import StompFactory
 from vmcontroller.host.broker.limits import BrokerLimits
 from vmcontroller.host.broker.rights import Principal, Role
 from vmcontroller.host.broker.vm_rights import VmRights
-from vmcontroller.host.channels import LOOK_DELAY_S, AnsweringPort, Channels
+from vmcontroller.host.channels import LOOK_DELAY_S, LOOK_RETRY_S, AnsweringPort, Channels
 from vmcontroller.host.hypervisor.base import Vm, VmChanged, VmState
 
 VM = Vm(
@@ -158,14 +158,13 @@ class FollowTests(SynchronousTestCase):
         self.assertEqual(self.tried(), ["/run/a"])
 
     def test_hypervisor_away(self) -> None:
-        """A hypervisor that does not answer is asked again at the next occasion."""
+        """A hypervisor that does not answer is asked again soon."""
         self.answer = Deferred()
         self.channels.look_soon()
         self.reactor.advance(LOOK_DELAY_S)
         self.answer.errback(HypervisorUnreachable("libvirt", "away"))
         self.answer, self.vms = None, (VM,)
-        self.channels.look_soon()
-        self.reactor.advance(LOOK_DELAY_S)
+        self.reactor.pump([LOOK_RETRY_S, LOOK_DELAY_S])
         self.assertEqual(self.tried(), ["/run/a"])
 
     def test_stop(self) -> None:

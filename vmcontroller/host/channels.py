@@ -34,6 +34,9 @@ SESSION_INTERVAL_S = 0.1
 LOOK_DELAY_S = 0.2
 """After a machine has come up, before the machines are read: others may come up with it."""
 
+LOOK_RETRY_S = 2.0
+"""After a reading that failed: others' machines may be in a state that can't be read."""
+
 RETRY_MOST_S = 5.0
 
 
@@ -230,12 +233,25 @@ class Channels:
             channel.stop()
 
     async def _look(self) -> None:
+        told = ""
         try:
             while self._look_again:
                 await pause(self._reactor, LOOK_DELAY_S)
                 self._look_again = False
-                self.follow(await self._list_vms())
-        except VMControllerError as error:
-            self._log.debug("the channels are not known: {error}", error=str(error))
+                problem = await self._look_once()
+                if problem:
+                    self._look_again = True
+                    if problem != told:
+                        self._log.warn("the channels are not known: {error}", error=problem)
+                    told = problem
+                    await pause(self._reactor, LOOK_RETRY_S)
         finally:
             self._looking = None
+
+    async def _look_once(self) -> str:
+        """Follow the machines there are; return what was in the way, or nothing."""
+        try:
+            self.follow(await self._list_vms())
+        except VMControllerError as error:
+            return str(error)
+        return ""
