@@ -159,13 +159,21 @@ class RealQemuTests(TestCase):
 
     async def test_broker_reaches_the_process(self) -> None:
         """Start writes the broker into the SMBIOS table QEMU gives the guest, and mends it."""
-        vm = await self.make()
-        for host, expected in (("192.0.2.7", "192.0.2.7:61613"), ("2001:db8::7", "[2001:db8::7]")):
-            await self.hypervisor.start(vm.uuid, AgentAddress(hosts=("127.0.0.1", host)))
+        vm = await self.make(network="nat")
+        own = (await self.hypervisor.guest_networks())[0]
+        for port in (61613, 7000):
+            await self.hypervisor.start(vm.uuid, AgentAddress(port=port))
             arguments = " ".join(process_of(vm).cmdline())
-            self.assertIn(f"vmcontroller.broker={expected}", arguments)
+            self.assertIn(f"vmcontroller.broker={own}:{port}", arguments)
             self.assertEqual(arguments.count("vmcontroller.broker="), 1)
             await self.hypervisor.power_off(vm.uuid)
+
+    async def test_no_broker_without_a_network(self) -> None:
+        """A machine without a NIC reaches no address and is told none: it has its channel."""
+        vm = await self.make(network="none")
+        await self.hypervisor.start(vm.uuid, AgentAddress(hosts=("192.0.2.7",)))
+        self.assertNotIn("vmcontroller.broker=", " ".join(process_of(vm).cmdline()))
+        await self.hypervisor.power_off(vm.uuid)
 
     async def test_saved_machine(self) -> None:
         """A machine that others saved is Saved, is restored by start, and can be removed."""

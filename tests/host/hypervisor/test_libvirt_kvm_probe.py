@@ -81,11 +81,13 @@ class BootSectorTests(SynchronousTestCase):
 
 class VerdictTests(SynchronousTestCase):
     def test_judgement(self) -> None:
-        """Its own word is a yes, a passed deadline a lasting no, all else a no for now."""
+        """Its own word is a yes, a passed deadline or a crash a lasting no, all else one for now."""
         yes = verdict_of(EXIT_STATUS, "", timed_out=False)
         self.assertEqual((yes.works, yes.lasting), (True, True))
         slow = verdict_of(None, "", timed_out=True)
         self.assertEqual((slow.works, slow.lasting), (False, True))
+        crashed = verdict_of(None, "failed to set MSR\n", timed_out=False)
+        self.assertEqual((crashed.works, crashed.lasting), (False, True))
         denied = verdict_of(1, "Could not access KVM kernel module\n", timed_out=False)
         self.assertEqual((denied.works, denied.lasting), (False, False))
         self.assertIn("Could not access KVM", denied.detail)

@@ -80,8 +80,9 @@ def to_remember(verdict: Verdict, key: str) -> str:
 def verdict_of(status: int | None, output: str, *, timed_out: bool) -> Verdict:
     """Judge by QEMU's exit status (None: ended by a signal) and what it printed.
 
-    Only the boot sector's own word and a passed deadline are lasting; QEMU not starting (no
-    permission, say) may be otherwise the next time.
+    The boot sector's own word, a passed deadline and a QEMU that crashed are lasting: where KVM
+    refuses what QEMU's processor needs, QEMU aborts (seen with an MSR), and would for libvirt.
+    QEMU not starting (no permission, say) may be otherwise the next time.
     """
     if timed_out:
         return Verdict(
@@ -90,7 +91,7 @@ def verdict_of(status: int | None, output: str, *, timed_out: bool) -> Verdict:
     if status == EXIT_STATUS:
         return Verdict(works=True, detail="a boot sector got through")
     said = output.strip() or f"exit status {status}"
-    return Verdict(works=False, detail=f"QEMU ended: {said}", lasting=False)
+    return Verdict(works=False, detail=f"QEMU ended: {said}", lasting=status is None)
 
 
 def command(emulator: str, disk: str) -> Sequence[str]:
