@@ -64,9 +64,7 @@ class HeldTests(VmBrokerCase):
         self.daemon.subscribe(CONNECTIONS)
 
     def flood(self, guest, frames):
-        guest.say("SEND", ("destination", CONNECTIONS), body=b"x")
-        for _ in range(frames - 1):
-            guest.send(CONNECTIONS, b"x")
+        guest.raw(f"SEND\ndestination:{CONNECTIONS}\n\nx\0".encode() * frames)
 
     def test_it_is_not_read_for_as_long(self):
         """What came is delivered; then its transport is paused until the budget is even."""
@@ -82,6 +80,23 @@ class HeldTests(VmBrokerCase):
         self.assertFalse(guest.is_closing)
         self.assertEqual(self.factory.stats().held, 0)
         self.assertEqual(self.factory.stats().drops, {"rate-held": 1})
+
+    def test_others_have_their_turn(self):
+        """Of very many frames in one piece some wait, in order, until others have been heard."""
+        self.start(BrokerLimits())
+        daemon, guest = self.host(), self.guest()
+        daemon.subscribe(CONNECTIONS)
+        guest.raw(
+            b"".join(f"SEND\ndestination:{CONNECTIONS}\n\n{n}\0".encode() for n in range(200))
+        )
+        heard = daemon.bodies()
+        self.assertEqual((len(heard), guest.wire.producerState), (64, "paused"))
+        for _ in range(3):
+            self.clock.advance(0)
+            heard += daemon.bodies()
+        self.assertEqual(heard, [b"%d" % n for n in range(200)])
+        self.assertEqual(guest.wire.producerState, "producing")
+        self.assertEqual(self.factory.stats().drops, {})
 
     def test_large_bodies_count(self):
         """Bytes are counted, too."""
@@ -148,3 +163,20 @@ class NoRatesTests(BrokerCase):
         for _ in range(200):
             peer.send("/topic/a", b"x")
         self.assertEqual(peer.wire.producerState, "producing")
+
+
+class LingerTests(BrokerCase):
+    """What comes behind a frame for which the peer is dropped."""
+
+    def test_it_is_read_up_to_a_limit(self):
+        """Enough that the peer sees the ERROR; one that sends on and on is not read any more."""
+        peer = self.session()
+        peer.raw(b"SEND\ndestination:/topic/a\ncontent-length:67108864\n\n")
+        self.assertIn("larger", peer.error().header("message"))
+        for _ in range(8):
+            peer.raw(bytes(1 << 20))
+        self.assertEqual(peer.wire.producerState, "producing")
+        peer.raw(bytes(1 << 20))
+        self.assertEqual(peer.wire.producerState, "paused")
+        self.clock.advance(BrokerLimits().linger_s)
+        self.assertTrue(peer.wire.aborted)

@@ -64,3 +64,5 @@ class BrokerLimits:
     (loopback 100); the next line says how many were left out."""
     linger_s: float = 2.0
     """For the peer to read our last frame and close; then the connection is cut."""
+    linger_bytes: int = 8 << 20
+    """What is read, and ignored, of what the peer sends meanwhile; then it is not read any more."""

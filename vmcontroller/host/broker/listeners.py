@@ -9,7 +9,10 @@ from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import DeferredLock, maybeDeferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
+from twisted.internet.tcp import Port
 from twisted.logger import Logger
+
+_ACCEPTED_AT_ONCE = 4
 
 Open = Callable[[str, int], IListeningPort]
 """Listens on an address and a port; raises CannotListenError."""
@@ -64,6 +67,7 @@ class Listeners:
                     problem=problem,
                 )
             return problem
+        accept_few_at_once(port)
         self._told.pop(address, None)
         self._ports[address] = port
         self._log.info(
@@ -80,6 +84,22 @@ class Listeners:
         self._log.info(
             "the broker no longer listens on {address} ({kind})", address=address, kind=self._kind
         )
+
+
+def accept_few_at_once(port: IListeningPort) -> None:
+    """Let other connections have their turn while many come, as one guest can cause.
+
+    Twisted accepts a hundred and more before it looks at anything else: 50 ms.
+    """
+    if not isinstance(port, Port):
+        return
+    accept = port.doRead
+
+    def accept_few() -> None:
+        port.numberAccepts = _ACCEPTED_AT_ONCE
+        accept()  # type: ignore[no-untyped-call]
+
+    port.doRead = accept_few  # type: ignore[method-assign]
 
 
 def _number(port: IListeningPort) -> int:

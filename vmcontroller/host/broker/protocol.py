@@ -25,6 +25,9 @@ from vmcontroller.host.broker.rates import Budget
 from vmcontroller.host.broker.rights import Principal, Role
 from vmcontroller.host.broker.stats import Reason
 
+_TURN_FRAMES = 64
+"""So many frames of one guest are done before others have their turn."""
+
 
 class BrokerConnection(Protocol):
     """The broker's end of one connection, from its first octet to its last.
@@ -63,6 +66,7 @@ class BrokerConnection(Protocol):
         self._traffic = exchange.traffic
         self._budget: Budget | None = None
         self._slowed: IDelayedCall | None = None  # until then it is not read: it sent too much
+        self._ignored_bytes = 0
         self._reason = ""
 
     @override
@@ -77,6 +81,9 @@ class BrokerConnection(Protocol):
     @override
     def dataReceived(self, data: bytes) -> None:
         if self._closing:
+            self._ignored_bytes += len(data)
+            if self._ignored_bytes > self._limits.linger_bytes:
+                self.transport.pauseProducing()
             return
         now_s = self._clock.seconds()
         self._beats.heard(now_s)
@@ -172,27 +179,29 @@ class BrokerConnection(Protocol):
         if self._budget is None or self._closing:
             return
         wait_s = self._budget.spend(frames, octets, self._clock.seconds())
-        if wait_s and self._slowed is None:
+        if wait_s:
             self._traffic.drops["rate-held"] += 1
+        if wait_s or frames == _TURN_FRAMES:
             self.transport.pauseProducing()
             self._slowed = self._clock.callLater(wait_s, self._waited)
 
     def _waited(self) -> None:
         assert self._budget is not None
-        # Something may have come in spite of that, or on an older connection of the same guest.
         wait_s = self._budget.spend(0, 0, self._clock.seconds())
         if wait_s:
             self._slowed = self._clock.callLater(wait_s, self._waited)
         else:
             self._slowed = None
             self._read_again()
+            self._read_frames(0)
 
     def _read_frames(self, octets: int) -> None:
-        """Do what has come, of which so many octets are new."""
         frame: Frame | None = None
         frames = 0
         try:
-            while not (self._closing or self._is_held):
+            while not (self._closing or self.is_unread):
+                if frames == _TURN_FRAMES and self._budget is not None:
+                    break
                 frame = None
                 frame = self._parser.next_frame()
                 if frame is None:

@@ -27,7 +27,7 @@ from zope.interface import implementer
 
 from vmcontroller.host.broker.factory import StompFactory
 from vmcontroller.host.broker.limits import BrokerLimits
-from vmcontroller.host.broker.listeners import Listeners
+from vmcontroller.host.broker.listeners import Listeners, accept_few_at_once
 from vmcontroller.host.broker.rights import Principal, Rights
 from vmcontroller.host.broker.stats import BrokerEvent
 
@@ -138,6 +138,7 @@ class BrokerService(Service):
         self._socket = self._reactor.listenUNIX(
             path, self.factory, backlog=_BACKLOG, mode=mode, wantPID=True
         )
+        accept_few_at_once(self._socket)
         self._log.info("the broker listens on {path}", path=path)
 
     def listening(self) -> dict[str, int]:
