@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from vmcontroller.common.config import HostConfig, load_host_config
+from vmcontroller.common.config import load_host_config
 from vmcontroller.common.errors import ConfigError, VMControllerError
 from vmcontroller.common.logs import start_logging
 from vmcontroller.host.app import HostDaemon
@@ -46,13 +46,13 @@ def main(context: click.Context, config_file: str, *, check: bool, debug: bool) 
     Runs in the foreground and logs to standard error; SIGTERM stops it in order. Virtual
     machines go on running.
     """
+    if context.invoked_subcommand is not None:
+        context.obj = config_file
+        return
     try:
         config = load_host_config(config_file)
     except ConfigError as error:
         _refuse(error)
-    if context.invoked_subcommand is not None:
-        context.obj = config
-        return
     if check:
         click.echo(f"{config_file}: good")
         return
@@ -71,13 +71,16 @@ def main(context: click.Context, config_file: str, *, check: bool, debug: bool) 
 @click.argument("vm")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON rather than YAML.")
 @click.pass_obj
-def guest_credentials(config: HostConfig, vm: str, *, as_json: bool) -> None:
-    """Print what the guest of VM (name, UUID or MAC address) logs in with at the broker.
+def guest_credentials(config_file: str, vm: str, *, as_json: bool) -> None:
+    """Print what a VM's guest logs in with at the broker.
+
+    VM is a name, a UUID or a MAC address.
 
     For guests that no hypervisor tells it: the lines are those of guest.yaml. Whoever has them can
     pass for this guest.
     """
     try:
+        config = load_host_config(config_file)
         credentials, records = read_credentials(Path(config.state_dir))
     except ConfigError as error:
         _refuse(error)
