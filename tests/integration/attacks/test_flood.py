@@ -76,7 +76,8 @@ class FloodTests(Scene):
             with self.bounded_memory():
                 for session in (self.logged_in(), self.wire()):
                     session.write(first)
-                    pour_until_cut(session, more)
+                    pour(session, more, 8)
+                    self.refused(session)
 
     def test_a_body_that_never_comes(self) -> None:
         """Half a frame and silence: its connection is all that waits."""
