@@ -32,7 +32,7 @@ class AcceptTests(SynchronousTestCase):
         accept_few_at_once(port)
         for _ in range(3):
             port.doRead()
-        self.assertEqual(port.accepted, [4, 4, 4])
+        self.assertEqual(port.accepted, [1, 1, 1])
 
     def test_what_is_no_port_of_twisted(self):
         """It is left as it is."""

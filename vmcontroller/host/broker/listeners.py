@@ -12,7 +12,7 @@ from twisted.internet.interfaces import IListeningPort
 from twisted.internet.tcp import Port
 from twisted.logger import Logger
 
-_ACCEPTED_AT_ONCE = 4
+_ACCEPTED_AT_ONCE = 1
 
 Open = Callable[[str, int], IListeningPort]
 """Listens on an address and a port; raises CannotListenError."""

@@ -11,8 +11,8 @@ class Rates:
 
     frames_per_s: float = 2000.0
     burst_frames: float = 10_000.0
-    bytes_per_s: float = 128 << 20
-    burst_bytes: float = 256 << 20
+    bytes_per_s: float = 256 << 20
+    burst_bytes: float = 512 << 20
 
 
 class Budget:
