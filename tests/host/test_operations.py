@@ -27,6 +27,7 @@ from vmcontroller.host.directory import Directory
 from vmcontroller.host.hypervisor.base import AgentAddress, VmState
 from vmcontroller.host.operations import SHUTDOWN_REPEAT_S, Operations
 from vmcontroller.host.reach import Reach
+from vmcontroller.host.recent_events import RecentEvents
 from vmcontroller.host.requests import CreateOptions
 
 
@@ -73,6 +74,7 @@ class OperationsTests(SynchronousTestCase):
             commands=self.conversation.commands,
             transfers=self.conversation.transfers,
             broker_addresses=Addresses(),
+            events=RecentEvents(lambda: 7.0),
             stop_timeout_s=100,
         )
         self.now(self.hypervisor.open(self.operations.vm_changed))

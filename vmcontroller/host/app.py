@@ -40,6 +40,7 @@ from vmcontroller.host.hypervisor.registry import hypervisor_from
 from vmcontroller.host.identities import identity_of
 from vmcontroller.host.operations import Operations
 from vmcontroller.host.reach import Reach
+from vmcontroller.host.recent_events import RecentEvents
 from vmcontroller.host.roots import AllowedRoots
 from vmcontroller.host.state_dir import StateDir
 from vmcontroller.host.transfers import Transfers
@@ -66,8 +67,10 @@ class HostDaemon:
         self.hypervisor: Hypervisor = hypervisor_from(
             config.hypervisor, reactor=reactor, state_dir=config.state_dir
         )
+        self._events = RecentEvents(time.time)
         self.broker = BrokerService(
             reactor=reactor,
+            on_event=self._events.note,
             # There is no adoption yet: it needs the conversation, and that the broker.
             rights=VmRights(lambda *login: self._adoption.who(*login)),  # noqa: PLW0108
             limits=BrokerLimits(connections=connections_within(raise_descriptor_limit())),
@@ -150,6 +153,7 @@ class HostDaemon:
             commands=self._commands,
             transfers=self._transfers,
             broker_addresses=self._addresses,
+            events=self._events,
             stop_timeout_s=self._config.guests.stop_timeout,
         )
 

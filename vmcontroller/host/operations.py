@@ -31,6 +31,7 @@ from vmcontroller.host.hypervisor.base import Hypervisor, Vm, VmChanged, VmState
 from vmcontroller.host.identities import identity_of
 from vmcontroller.host.names import check_new_name
 from vmcontroller.host.reach import Reach
+from vmcontroller.host.recent_events import RecentEvents
 from vmcontroller.host.requests import CreateOptions
 from vmcontroller.host.transfers import Transfers
 
@@ -56,6 +57,7 @@ class Operations:
         commands: Commands,
         transfers: Transfers,
         broker_addresses: BrokerAddresses,
+        events: RecentEvents,
         stop_timeout_s: float,
     ) -> None:
         self._clock = clock
@@ -68,6 +70,7 @@ class Operations:
         self._commands = commands
         self._transfers = transfers
         self._broker_addresses = broker_addresses
+        self._events = events
         self._stop_timeout_s = stop_timeout_s
         self._creating = DeferredLock()
 
@@ -216,7 +219,7 @@ class Operations:
 
     async def get_broker_stats(self) -> Mapping[str, Any]:
         """Answer what the broker counts, where it listens and what it allows."""
-        return self._broker_addresses.stats()
+        return {**self._broker_addresses.stats(), "events": self._events.answer()}
 
     async def run_cmd(self, vm: str, spec: CommandSpec) -> str:
         """Send a command to the guest; answer its id at once."""
