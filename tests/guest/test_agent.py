@@ -18,6 +18,7 @@ from vmcontroller.common.model import CommandSpec
 from vmcontroller.common.stomp.client import Message
 from vmcontroller.common.words import Word
 from vmcontroller.common.words.commands import CmdResult, CmdRun
+from vmcontroller.common.words.credentials import CredentialKept, NewCredential
 from vmcontroller.common.words.presence import (
     CAPABILITIES,
     Aint,
@@ -29,7 +30,6 @@ from vmcontroller.common.words.presence import (
     StillAlive,
 )
 from vmcontroller.guest.agent import HELLO_MOST_S, Agent
-from vmcontroller.common.words.credentials import CredentialKept, NewCredential
 from vmcontroller.guest.files import GuestFiles
 from vmcontroller.guest.identity import About
 from vmcontroller.guest.runner import Runner

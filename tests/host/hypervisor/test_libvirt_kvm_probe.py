@@ -81,7 +81,7 @@ class BootSectorTests(SynchronousTestCase):
 
 class VerdictTests(SynchronousTestCase):
     def test_judgement(self) -> None:
-        """Its own word is a yes, a passed deadline or a crash a lasting no, all else one for now."""
+        """Its own word is a yes, a passed deadline or a crash a lasting no, all else for now."""
         yes = verdict_of(EXIT_STATUS, "", timed_out=False)
         self.assertEqual((yes.works, yes.lasting), (True, True))
         slow = verdict_of(None, "", timed_out=True)
