@@ -222,9 +222,13 @@ class HostDaemon:
                 return
 
     async def _adopt(self) -> None:
-        """Give VMs credentials for the embedded broker; an external one has its own."""
+        """Give VMs credentials for the embedded broker, and listen to their channels.
+
+        An external broker has credentials of its own, and no channels.
+        """
         if not self._config.broker.is_external:
             await self._adoption.follow()
+            self._channels.look_soon()
 
     async def _open_door(self) -> None:
         config = self._config.xmlrpc
