@@ -141,7 +141,7 @@ class ChannelSessionTests(ChannelCase):
         until(lambda: self.shell("cat /root/ran"), "the command has begun")
         self.daemon.kill()
         self.daemon.start()
-        self.daemon.api.ping(VM, DEADLINE_S)
+        self.daemon.api.ping(VM, 2 * HEART_BEAT_S)
         self.assertEqual(self.guest()["session"], session)
         until(lambda: "ended" in self.shell("cat /root/ran"), "the command has ended")
         self.assertEqual(self.shell("cat /root/ran"), "begun\nended\n")
