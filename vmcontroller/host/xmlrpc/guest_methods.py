@@ -81,8 +81,8 @@ GUEST_METHODS: Final = (
         "how often: `slow-consumer`, `login-refused`, `too-many` connections, `protocol-error`, "
         "`access-denied`, `takeover`, `silent`; and `rate-held`, which drops nobody); `listeners` "
         "(`tcp`, `tls`, `unix` → addresses); `limits`; `events`, the last hundred takeovers, "
-        "refused logins, slow consumers and protocol errors (`number`, `at` in seconds since 1970, `kind`, "
-        "`who`, `address`, `detail`). With an external broker it is a Fault.",
+        "refused logins, slow consumers and protocol errors (`number`, `at` in seconds since "
+        "1970, `kind`, `who`, `address`, `detail`). With an external broker it is a Fault.",
         doc="Ask what the embedded STOMP broker does.",
         example="host.getBrokerStats()['drops']['slow-consumer']",
     ),
