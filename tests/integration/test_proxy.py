@@ -182,7 +182,9 @@ class ProxyTests(SynchronousTestCase):
                 self.check(begun)
             for _ in range(3):
                 self.proxy.cut_after(self.dice.randrange(1, FILE_BYTES))
-                for fault in self.copy_both_ways():
+                faults = self.copy_both_ways()
+                self.assertIn("CONNECTION_LOST", faults[0])
+                for fault in faults:
                     self.assertRegex(fault, "CONNECTION_LOST|GUEST_UNREACHABLE|NOT_CONNECTED")
                 self.settle()
             self.assertGreater(self.api.getGuest(VM)["epoch"], self.epoch)
