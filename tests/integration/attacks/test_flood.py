@@ -82,7 +82,7 @@ class FloodTests(Scene):
     def test_a_body_that_never_comes(self) -> None:
         """Half a frame and silence: its connection is all that waits."""
         with self.bounded_memory():
-            for _ in range(20):
+            for _ in range(60):
                 wire = self.logged_in()
                 headers = [("destination", RESPONSES), ("content-length", str(MIB))]
                 wire.write(frame("SEND", headers)[:-1] + bytes(MIB - 1))
