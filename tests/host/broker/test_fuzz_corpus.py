@@ -39,7 +39,7 @@ class CorpusTests(BrokerCase):
 
     def heard(self, chunks):
         """Return what a client hears that writes these chunks and goes."""
-        peer = self.peer()
+        peer = self.peer("127.0.0.1")
         for chunk in chunks:
             peer.raw(chunk)
         octets = peer.wire.value()

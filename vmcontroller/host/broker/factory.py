@@ -15,7 +15,7 @@ from typing_extensions import override
 
 from vmcontroller.common.model import GuestId
 from vmcontroller.common.stomp.frames import Frame
-from vmcontroller.host.broker.admission import Admission, counted_host
+from vmcontroller.host.broker.admission import Admission, Takeovers, counted_host
 from vmcontroller.host.broker.limits import BrokerLimits
 from vmcontroller.host.broker.peers import Peer
 from vmcontroller.host.broker.protocol import BrokerConnection
@@ -64,6 +64,7 @@ class StompFactory(ServerFactory):
         self._budgets: dict[GuestId, Budget] = {}
         self._rights = rights
         self._admission = Admission(self.limits)
+        self._takeovers = Takeovers(self.limits)
         self._seldom = Seldom(reactor)
         self._router = Router(rights=rights, limits=self.limits)
         self._connections: set[BrokerConnection] = set()
@@ -76,13 +77,9 @@ class StompFactory(ServerFactory):
     @override
     def buildProtocol(self, addr: IAddress | None) -> BrokerConnection | None:
         host = counted_host(addr.host) if isinstance(addr, IPv4Address | IPv6Address) else ""
-        if self._admission.is_full:
-            reason = f"the broker has its {self.limits.connections} connections"
-            self._turned_away(host, reason, kind="full", interval_s=_FULL_INTERVAL_S)
-            return None
-        if self._admission.is_crowded(host):
-            reason = "too many have come from there before"
-            self._turned_away(host, reason, kind=host, interval_s=self.limits.log_interval_s)
+        reason = self._admission.turned_away(host, self.clock.seconds())
+        if reason:
+            self._turned_away(host, reason)
             return None
         return self._built(BrokerConnection(self, address=_written(addr), host=host))
 
@@ -150,9 +147,14 @@ class StompFactory(ServerFactory):
             held=sum(connection.is_unread for connection in self._connections),
         )
 
-    def _turned_away(self, host: str, reason: str, *, kind: str, interval_s: float) -> None:
+    def _turned_away(self, host: str, reason: str) -> None:
         self.traffic.drops["too-many"] += 1
-        more = self._seldom.due("turned away", kind, interval_s=interval_s)
+        is_full = self._admission.is_full
+        more = self._seldom.due(
+            "turned away",
+            "full" if is_full else host,
+            interval_s=_FULL_INTERVAL_S if is_full else self.limits.log_interval_s,
+        )
         if more is not None:
             self._log.warn(
                 "a connection from {host} was closed at once: {reason}{more}",
@@ -162,8 +164,11 @@ class StompFactory(ServerFactory):
             )
 
     def authenticate(self, login: str, passcode: str, peer: str) -> Principal | None:
-        """Ask the rights who it is."""
-        return self._rights.authenticate(login, passcode, peer)
+        """Ask the rights who it is. Raises AccessDenied when it ends sessions too often."""
+        principal = self._rights.authenticate(login, passcode, peer)
+        if principal is not None and principal.id in self._by_guest:
+            self._takeovers.check(principal.id, self.clock.seconds())
+        return principal
 
     def joined(self, connection: BrokerConnection, peer: Peer) -> Budget | None:
         """Note a session. A guest has one: the older connection of the same id is closed."""

@@ -29,6 +29,16 @@ class BrokerLimits:
     """From one IP address: an agent has one, and few more while it reconnects. More are refused,
     and closed at once when as many refused ones have not gone yet. Loopback is not counted: many
     agents and tunnels come from there."""
+    arrivals_at_once: int = 40
+    """Of new connections from one IP address that is counted; more are closed at once. Where one
+    address may have all `connections` this is not looked at, either."""
+    arrivals_per_s: float = 4.0
+    """The same, on average. An agent comes five times in two seconds at most, then ever less often:
+    eight of one address are never refused for this."""
+    takeovers_at_once: int = 20
+    """Logins that end an older session of the same guest; more are refused, and the older stays."""
+    takeovers_per_s: float = 2.0
+    """The same, on average."""
     subscriptions: int = 100
     """Of one connection."""
     outbox_bytes: int = 8 << 20
