@@ -83,9 +83,10 @@ class FloodTests(Scene):
         """Half a frame and silence: its connection is all that waits."""
         with self.bounded_memory():
             for _ in range(60):
-                wire = self.logged_in()
-                headers = [("destination", RESPONSES), ("content-length", str(MIB))]
-                wire.write(frame("SEND", headers)[:-1] + bytes(MIB - 1))
+                wire = self.wire()  # without a session: nobody's newer one ends it
+                headers = [("content-length", str(MIB))]
+                wire.write(frame("CONNECT", headers)[:-1] + bytes(MIB - 1))
+                wire.close()
 
     def test_heart_beats(self) -> None:
         """Thirty million of them are only read past."""
