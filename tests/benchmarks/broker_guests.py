@@ -7,11 +7,12 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from tests.benchmarks.broker_process import GUESTS_PASSCODE
 from tests.benchmarks.hostile import KINDS
-from tests.benchmarks.stomp_clients import Session, cpu_s, forget_peak, frame, memory_kib
+from tests.benchmarks.stomp_clients import LOOPBACK, Session, cpu_s, forget_peak, frame, memory_kib
 from tests.integration.brokers import HOST, Broker
 from vmcontroller.common.destinations import CONNECTIONS, REQUESTS, RESPONSES, requests_of
 from vmcontroller.common.model import GuestId
@@ -21,6 +22,7 @@ BEACON_S = 10.0
 PINGS = 400
 PING_PAUSE_S = 0.005
 HOSTILE_NUMBER = 0xFFFF
+NICE = ("nice", "-n", "19")
 
 
 def agent_id(number: int) -> GuestId:
@@ -96,8 +98,17 @@ async def _broadcast(host: Session, sessions: list[Session]) -> float:
     return time.perf_counter() - begun
 
 
-async def hostile(broker: Broker) -> dict[str, Any]:
-    """Measure a neighbour's ping alone and beside each kind of hostile guest, in turns."""
+async def hostile(
+    broker: Broker,
+    kinds: Iterable[str] = tuple(KINDS),
+    *,
+    elsewhere: Sequence[str] = (),
+    address: str = LOOPBACK,
+) -> dict[str, Any]:
+    """Measure a neighbour's ping alone and beside each kind of hostile guest, in turns.
+
+    The hostile one connects to `address`; the words `elsewhere` run a command where it is.
+    """
     pid = _pid(broker)
     host = await Session.open(broker.port, *HOST, RESPONSES)
     neighbour = agent_id(1)
@@ -106,7 +117,7 @@ async def hostile(broker: Broker) -> dict[str, Any]:
     agent.on_frame = lambda each: each.send(pong)
     await _pings(host, neighbour)  # warm
     figures: dict[str, Any] = {}
-    for kind in KINDS:
+    for kind in kinds:
         alone = await _pings(host, neighbour)
         before_kib = memory_kib(pid)
         forget_peak(pid)
@@ -114,7 +125,7 @@ async def hostile(broker: Broker) -> dict[str, Any]:
         program = [sys.executable, "-m", "tests.benchmarks.hostile"]
         # It has a processor of its own in reality: it must not take the broker's here.
         process = subprocess.Popen(  # noqa: ASYNC220 - it takes a millisecond
-            ["nice", "-n", "19", *program, kind, str(broker.port), guest, "4"],
+            [*elsewhere, *NICE, *program, kind, str(broker.port), guest, "4", address],
             stdout=subprocess.PIPE,
         )
         await asyncio.sleep(0.8)

@@ -1,4 +1,4 @@
-"""Our broker as a process of its own: python -m tests.benchmarks.broker_process PORT.
+"""Our broker as a process of its own: python -m tests.benchmarks.broker_process PORT [ADDRESS…].
 
 The users of tests/integration/brokers.py may do anything. Who logs in as a MAC address is a guest,
 with the rules and the rates of guests.
@@ -7,6 +7,7 @@ with the rules and the rates of guests.
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
@@ -46,17 +47,18 @@ class BenchRights(UserRights):
         return rights.may_subscribe(principal, destination)
 
 
-def main(port: int) -> None:
-    """Serve on loopback until killed."""
+def main(port: int, addresses: Sequence[str]) -> None:
+    """Serve on loopback and these addresses until killed."""
     from tests.integration.brokers import USERS
 
     broker = BrokerService(
         reactor=reactor, rights=BenchRights(*USERS), limits=BrokerLimits(connections=10_000)
     )
     broker.startService()
-    reactor.callWhenRunning(lambda: Deferred.fromCoroutine(broker.listen(["127.0.0.1"], port)))
+    everywhere = ["127.0.0.1", *addresses]
+    reactor.callWhenRunning(lambda: Deferred.fromCoroutine(broker.listen(everywhere, port)))
     reactor.run()
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(int(sys.argv[1]), sys.argv[2:])

@@ -13,8 +13,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks import broker_guests
-from tests.integration.brokers import HOST, ActiveMq, Broker, OwnBroker, RabbitMq
+from tests.benchmarks import broker_guests, churn
+from tests.benchmarks.churn import BenchBroker
+from tests.integration.brokers import HOST, ActiveMq, Broker, RabbitMq
 
 CLIENT = Path("../shared/stomp/bench.py")
 IDLE = 5000
@@ -28,15 +29,6 @@ ROWS = {
     "processor time for a 1 MiB message, µs": ("big", "broker_cpu_us_per_msg", False),
 }
 Figures = dict[str, dict[str, list[float]]]
-
-
-class BenchBroker(OwnBroker):
-    """Ours, as broker_process.py runs it."""
-
-    def command(self, home: Path, port: int) -> tuple[list[str], dict[str, str]]:
-        """Return the command."""
-        _, environment = super().command(home, port)
-        return [sys.executable, "-m", "tests.benchmarks.broker_process", str(port)], environment
 
 
 def main() -> None:
@@ -59,6 +51,11 @@ def main() -> None:
         result["agents"] = asyncio.run(broker_guests.agents(broker, 20))
     with Broker(BenchBroker()) as broker:
         result["hostile"] = asyncio.run(broker_guests.hostile(broker))
+    reason = churn.why_not()
+    if reason:
+        print(f"a guest that comes and goes is left out: {reason}")
+    else:
+        result["hostile"] |= churn.measured(arguments.rounds)
     report(result)
     arguments.out.mkdir(parents=True, exist_ok=True)
     (arguments.out / "brokers.json").write_text(json.dumps(result, indent=1))
