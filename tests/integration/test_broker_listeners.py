@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 import ssl
 import stat
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import yaml
@@ -35,7 +37,9 @@ class ListenerTests(SynchronousTestCase):
         self.folder = folder.absolute()
         self.certificate, self.key = certificate(self.folder, "broker", "127.0.0.1")
         self.tls_port = free_port()
-        self.socket = f"/tmp/{self.folder.name}.sock"
+        short = tempfile.mkdtemp(prefix="vmctest-")  # a socket's path has 107 octets at most
+        self.addCleanup(shutil.rmtree, short)
+        self.socket = f"{short}/broker"
         self.daemon = Daemon(
             "local",
             broker=f"{{port: 0, tls_port: {self.tls_port}, tls_certificate: {self.certificate}, "

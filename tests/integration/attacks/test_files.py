@@ -99,7 +99,7 @@ class CopyFromTests(Scene):
         about = self.asked()
         self.thief.say("FILE_READY", FACTS, **about)
         self.thief.say("FILE_DATA", {"offset": 0}, BYTES, **about)
-        self.settled(self.thief)
+        until(lambda: tree(self.exchange) > self.before, "the bytes are taken into a file")
         (self.exchange / "wanted").symlink_to(outside)
         self.thief.say("FILE_END", END, **about)
         self.assertEqual(outcome(), ["", "", 0])

@@ -54,7 +54,7 @@ def tls_endpoint(
     root: Any = None
     if authority:
         try:
-            found = certificates_of(Path(authority).read_bytes())
+            found = _certificates_of(Path(authority).read_bytes())
             root = trustRootFromCertificates([Certificate.loadPEM(pem) for pem in found])  # type: ignore[no-untyped-call]
         except (OSError, crypto.Error) as error:
             raise ConfigError("broker", "tls_ca", f"{authority}: {error}") from error
@@ -65,7 +65,7 @@ def tls_endpoint(
     return wrapped
 
 
-def certificates_of(text: bytes) -> list[bytes]:
+def _certificates_of(text: bytes) -> list[bytes]:
     """Return the certificates of a PEM file, one by one."""
     begin, end = b"-----BEGIN CERTIFICATE-----", b"-----END CERTIFICATE-----"
     return [

@@ -3,47 +3,61 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from twisted.internet.interfaces import IOpenSSLContextFactory
+from zope.interface import implementer
 
 from vmcontroller.common.errors import ConfigError
-from vmcontroller.common.stomp.endpoints import certificates_of
 
 
-def server_context(certificate: str, key: str) -> IOpenSSLContextFactory:
+@implementer(IOpenSSLContextFactory)
+class ServerContext:
+    """Hands out one context, made beforehand."""
+
+    def __init__(self, context: Any) -> None:
+        self._context = context
+
+    def getContext(self) -> Any:
+        """Return the OpenSSL.SSL.Context."""
+        return self._context
+
+
+def server_context(certificate: str, key: str) -> ServerContext:
     """Return the context factory of a server with this certificate chain and key (PEM files).
 
-    TLS 1.2 is the oldest it speaks, as Twisted has it. Raises ConfigError for files that can't be
-    read or don't belong together, or without the extra.
+    TLS 1.2 is the oldest it speaks. Raises ConfigError for files that can't be read or don't belong
+    together, or without the extra.
     """
     try:
-        from OpenSSL import SSL, crypto  # noqa: PLC0415 - an extra
-        from twisted.internet.ssl import CertificateOptions  # noqa: PLC0415
+        from OpenSSL import SSL  # noqa: PLC0415 - an extra
     except ImportError as error:
         raise ConfigError(
             "broker", "tls_port", f"TLS needs the extra 'vmcontroller[tls]': {error}"
         ) from error
-    chain_pem = certificates_of(_read("tls_certificate", certificate))
-    if not chain_pem:
-        raise ConfigError("broker", "tls_certificate", f"{certificate!r} holds no certificate")
-    key_pem = _read("tls_key", key)
+    _check_readable("tls_certificate", certificate)
+    _check_readable("tls_key", key)
+    context = SSL.Context(SSL.TLS_SERVER_METHOD)
+    context.set_min_proto_version(SSL.TLS1_2_VERSION)
     try:
-        own, *others = [crypto.load_certificate(crypto.FILETYPE_PEM, pem) for pem in chain_pem]
-        options: IOpenSSLContextFactory = CertificateOptions(
-            privateKey=crypto.load_privatekey(crypto.FILETYPE_PEM, key_pem),
-            certificate=own,
-            extraCertChain=others or None,
-        )
-        options.getContext().check_privatekey()
-    except (crypto.Error, SSL.Error, ValueError) as error:
+        context.use_certificate_chain_file(certificate)
+    except SSL.Error as error:
+        raise ConfigError(
+            "broker", "tls_certificate", f"{certificate!r} holds no certificate (PEM): {error}"
+        ) from error
+    try:
+        context.use_privatekey_file(key)
+        context.check_privatekey()
+    except SSL.Error as error:
         raise ConfigError(
             "broker", "tls_key", f"{key!r} is not the key of {certificate!r}, or no PEM: {error}"
         ) from error
-    return options
+    return ServerContext(context)
 
 
-def _read(name: str, path: str) -> bytes:
+def _check_readable(name: str, path: str) -> None:
     try:
-        return Path(path).read_bytes()
+        with Path(path).open("rb") as file:
+            file.read(1)
     except OSError as error:
         raise ConfigError("broker", name, f"{path!r} cannot be read: {error.strerror}") from error
