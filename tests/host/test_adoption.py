@@ -9,7 +9,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.fakes.hypervisor import FakeHypervisor
-from vmcontroller.common.errors import HypervisorError, HypervisorUnreachable
+from vmcontroller.common.errors import HypervisorError, HypervisorUnreachable, NotConnected
 from vmcontroller.host.adoption import LOOK_AGAIN_S, Adoption
 from vmcontroller.host.credentials import Credentials
 from vmcontroller.host.directory import Directory
@@ -157,7 +157,11 @@ class AdoptionTests(SynchronousTestCase):
         async def tell(uuid, credential):
             raise HypervisorError("fake", "no")
 
+        def greet(guest):
+            raise NotConnected("no broker yet")
+
         self.hypervisor.tell = tell
+        self.adoption._greet = greet
         clone = replace(BARE, uuid="4" * 8 + BARE.uuid[8:], name="clone", told_login=BARE.uuid)
         self.hypervisor.becomes(clone, VmState.RUNNING)
         self.assertEqual(self.adoption.credential_of(BARE).generation, 2)

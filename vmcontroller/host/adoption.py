@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Final
 
@@ -10,7 +11,7 @@ from twisted.logger import Logger
 
 from vmcontroller.common.background import in_background
 from vmcontroller.common.credentials import Credential
-from vmcontroller.common.errors import VMControllerError
+from vmcontroller.common.errors import NotConnected, VMControllerError
 from vmcontroller.common.model import GuestId
 from vmcontroller.host.credentials import Credentials, logins_of
 from vmcontroller.host.directory import Directory
@@ -109,7 +110,8 @@ class Adoption:
                 original=original.name,
             )
             self.credentials.replace(original.uuid, is_on=not original.state.is_off)
-            self._greet(identity_of(original))
+            with contextlib.suppress(NotConnected):  # it says HELLO when it connects
+                self._greet(identity_of(original))
         try:
             await self._hypervisor.tell(vm.uuid, self.credentials.of(vm.uuid))
         except VMControllerError as error:  # a start will tell it
