@@ -151,6 +151,20 @@ class AdoptionTests(SynchronousTestCase):
         self.follow()
         self.assertEqual(self.adoption.credential_of(ONE), new, "seen once, replaced once")
 
+    def test_clone_of_another_daemons_vm(self) -> None:
+        """That daemon gives it its own: two would overwrite what the other has told."""
+        clone = replace(
+            ONE,
+            uuid="4" * 8 + ONE.uuid[8:],
+            name="clone",
+            macs=("52:54:00:00:00:04",),
+            told_login=ONE.uuid,
+            told_passcode="1-" + "0" * 64,
+        )
+        self.hypervisor.becomes(clone, VmState.POWERED_OFF)
+        self.assertEqual(self.hypervisor.told, {})
+        self.assertIsNone(self.adoption.owed(ONE.macs[0]))
+
     def test_clone_that_cannot_be_told(self) -> None:
         """The original is safe all the same; a start will tell the clone."""
 

@@ -97,7 +97,9 @@ class Adoption:
         by_uuid = {vm.uuid: vm for vm in vms}
         for vm in vms:
             original = vm.told_login
-            if original not in {"", vm.uuid} and (vm.uuid, original) not in self._seen_clones:
+            if original in {"", vm.uuid} or not self.is_ours(vm):
+                continue  # a clone of another daemon's VM is that daemon's to tell
+            if (vm.uuid, original) not in self._seen_clones:
                 self._seen_clones.add((vm.uuid, original))
                 await self._adopt_clone(vm, by_uuid.get(original))
 
