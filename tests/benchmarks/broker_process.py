@@ -52,10 +52,7 @@ def main(port: int, addresses: Sequence[str]) -> None:
     from tests.integration.brokers import USERS
 
     broker = BrokerService(
-        reactor=reactor,
-        rights=BenchRights(*USERS),
-        # The client has 16 MiB under way at once, which the other two brokers let wait, too.
-        limits=BrokerLimits(connections=10_000, outbox_bytes=32 << 20),
+        reactor=reactor, rights=BenchRights(*USERS), limits=BrokerLimits(connections=10_000)
     )
     broker.startService()
     everywhere = ["127.0.0.1", *addresses]
