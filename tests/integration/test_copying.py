@@ -101,6 +101,11 @@ class CopyingCase(TestCase):
     def leftovers(self):
         return list(self.base.rglob("*.vmcontroller-*"))
 
+    def holds(self, size_bytes):
+        """Tell whether a copy under way, or one that has just ended, has so much of the disk."""
+        files = [*self.leftovers(), *self.disk.glob("copy")]
+        return any(file.stat().st_blocks * 512 >= size_bytes for file in files)
+
     async def assert_fails(self, reason, copy):
         """Return the detail."""
         with self.assertRaises(TransferFailed) as caught:
@@ -257,7 +262,7 @@ class TestSmallDisk(SmallDiskCase):
         content = os.urandom(3 * MIB)
         (self.exchange / "in").write_bytes(content)
         copy = Deferred.fromCoroutine(self.transfers.put(GUEST, "in", "disk/copy"))
-        while not self.leftovers():
+        while not self.holds(len(content)):  # the file is made a moment before its space is
             await deferLater(reactor, 0.001, lambda: None)
         with (self.disk / "greedy").open("wb", buffering=0) as greedy, contextlib.suppress(OSError):
             while True:
