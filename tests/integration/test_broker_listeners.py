@@ -141,6 +141,8 @@ class ListenerTests(SynchronousTestCase):
                 self.assertTrue(said(connection, frame).startswith(answer))
         self.daemon.kill()
         self.daemon.start()  # over what the killed one left
+        self.daemon.api.powerOff(vm)
+        self.daemon.api.removeVM(vm)
         self.daemon.terminate()
         self.assertFalse(Path(self.socket).exists())
 
