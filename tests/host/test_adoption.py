@@ -11,10 +11,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.fakes.hypervisor import FakeHypervisor
 from vmcontroller.common.errors import HypervisorError, HypervisorUnreachable, NotConnected
 from vmcontroller.host.adoption import LOOK_AGAIN_S, Adoption
-from vmcontroller.host.credentials import Credentials
 from vmcontroller.host.directory import Directory
 from vmcontroller.host.hypervisor.base import Vm, VmChanged, VmState
-from vmcontroller.host.identities import identity_of
+from vmcontroller.host.identity.credentials import Credentials
+from vmcontroller.host.identity.identities import identity_of
 
 ONE = Vm(
     uuid="11111111-1111-4111-8111-111111111111",

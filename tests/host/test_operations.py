@@ -22,9 +22,9 @@ from vmcontroller.common.model import CommandSpec, GuestId
 from vmcontroller.common.stomp.client import Message
 from vmcontroller.common.words.presence import Descriptor, Hello
 from vmcontroller.host.adoption import Adoption
-from vmcontroller.host.credentials import Credentials
 from vmcontroller.host.directory import Directory
 from vmcontroller.host.hypervisor.base import AgentAddress, VmState
+from vmcontroller.host.identity.credentials import Credentials
 from vmcontroller.host.operations import SHUTDOWN_REPEAT_S, Operations
 from vmcontroller.host.reach import Reach
 from vmcontroller.host.recent_events import RecentEvents

@@ -7,10 +7,10 @@ from pathlib import Path
 from twisted.internet.defer import succeed
 from twisted.internet.task import Clock
 
-from vmcontroller.host.commands import Commands
+from vmcontroller.host.commands.commands import Commands
 from vmcontroller.host.conversation import Conversation
-from vmcontroller.host.roots import AllowedRoots
-from vmcontroller.host.transfers import Transfers
+from vmcontroller.host.transfers.roots import AllowedRoots
+from vmcontroller.host.transfers.transfers import Transfers
 
 
 async def at_once(function, *arguments):

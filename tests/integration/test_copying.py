@@ -27,8 +27,8 @@ from vmcontroller.common.model import GuestId
 from vmcontroller.common.words import hear
 from vmcontroller.common.words.files import FileData
 from vmcontroller.guest.files import GuestFiles
-from vmcontroller.host.roots import AllowedRoots
-from vmcontroller.host.transfers import Transfers
+from vmcontroller.host.transfers.roots import AllowedRoots
+from vmcontroller.host.transfers.transfers import Transfers
 
 GUEST = GuestId("52:54:00:00:00:01")
 MIB = 2**20

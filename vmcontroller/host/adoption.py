@@ -13,10 +13,10 @@ from vmcontroller.common.background import in_background
 from vmcontroller.common.credentials import Credential
 from vmcontroller.common.errors import NotConnected, VMControllerError
 from vmcontroller.common.model import GuestId
-from vmcontroller.host.credentials import Credentials, logins_of
 from vmcontroller.host.directory import Directory
 from vmcontroller.host.hypervisor.base import Hypervisor, Vm, VmChanged
-from vmcontroller.host.identities import identity_of
+from vmcontroller.host.identity.credentials import Credentials, logins_of
+from vmcontroller.host.identity.identities import identity_of
 
 LOOK_AGAIN_S: Final = 2.0
 """A login of somebody unknown has the machines read anew, but not more often than this."""

@@ -29,21 +29,21 @@ from vmcontroller.host.broker.service import BrokerService
 from vmcontroller.host.broker.vm_rights import VmRights
 from vmcontroller.host.broker_addresses import BrokerAddresses
 from vmcontroller.host.channels import Channels
-from vmcontroller.host.commands import Commands
+from vmcontroller.host.commands.commands import Commands
 from vmcontroller.host.conversation import Conversation
-from vmcontroller.host.credential_store import open_credentials
 from vmcontroller.host.descriptors import raise_descriptor_limit
 from vmcontroller.host.directory import Directory
 from vmcontroller.host.external_broker import credentials_of, endpoint_of
 from vmcontroller.host.hypervisor.base import Hypervisor, Vm, VmChanged
 from vmcontroller.host.hypervisor.registry import hypervisor_from
-from vmcontroller.host.identities import identity_of
+from vmcontroller.host.identity.credential_store import open_credentials
+from vmcontroller.host.identity.identities import identity_of
 from vmcontroller.host.operations import Operations
 from vmcontroller.host.reach import Reach
 from vmcontroller.host.recent_events import RecentEvents
-from vmcontroller.host.roots import AllowedRoots
 from vmcontroller.host.state_dir import StateDir
-from vmcontroller.host.transfers import Transfers
+from vmcontroller.host.transfers.roots import AllowedRoots
+from vmcontroller.host.transfers.transfers import Transfers
 from vmcontroller.host.xmlrpc.resource import site
 
 HOUSEKEEPING_S = 5.0

@@ -24,9 +24,9 @@ from vmcontroller.common.stomp.client import Message
 from vmcontroller.common.words import Ears, Utterance, Word, commands, files, hear, presence
 from vmcontroller.common.words.credentials import CredentialKept, NewCredential
 from vmcontroller.host.broker.seldom import Seldom
-from vmcontroller.host.commands import Commands
+from vmcontroller.host.commands.commands import Commands
 from vmcontroller.host.guests import Guest, Guests
-from vmcontroller.host.transfers import Transfers
+from vmcontroller.host.transfers.transfers import Transfers
 
 HOST_ID = "VMController-Host"
 LATENCY_INTERVAL_S = 60.0

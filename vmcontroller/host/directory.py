@@ -15,7 +15,7 @@ from twisted.internet.interfaces import IReactorTime
 from vmcontroller.common.errors import BadArgument, DeadlinePassed, NoSuchVM
 from vmcontroller.common.model import guest_id
 from vmcontroller.host.hypervisor.base import Hypervisor, Vm, VmChanged, VmState
-from vmcontroller.host.identities import identity_of
+from vmcontroller.host.identity.identities import identity_of
 
 
 class Directory:

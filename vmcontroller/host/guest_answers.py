@@ -7,7 +7,7 @@ from typing import Any
 
 from vmcontroller.host.guests import Guest
 from vmcontroller.host.hypervisor.base import Vm
-from vmcontroller.host.identities import identity_of
+from vmcontroller.host.identity.identities import identity_of
 
 
 def answer_of(

@@ -18,8 +18,8 @@ from vmcontroller.common.config import load_host_config
 from vmcontroller.common.errors import ConfigError, VMControllerError
 from vmcontroller.common.logs import start_logging
 from vmcontroller.host.app import HostDaemon
-from vmcontroller.host.credential_store import read_credentials
-from vmcontroller.host.credentials import find_record
+from vmcontroller.host.identity.credential_store import read_credentials
+from vmcontroller.host.identity.credentials import find_record
 
 STOP_DEADLINE_S = 10.0
 

@@ -21,19 +21,19 @@ from vmcontroller.common.errors import InvalidState, VMControllerError, VMExists
 from vmcontroller.common.model import CommandSpec
 from vmcontroller.host.adoption import Adoption
 from vmcontroller.host.broker_addresses import BrokerAddresses
-from vmcontroller.host.command_answers import details_of, results_of
-from vmcontroller.host.command_record import IN_MEMORY_BYTES, Command
-from vmcontroller.host.commands import Commands
+from vmcontroller.host.commands.answers import details_of, results_of
+from vmcontroller.host.commands.commands import Commands
+from vmcontroller.host.commands.record import IN_MEMORY_BYTES, Command
 from vmcontroller.host.conversation import Conversation
 from vmcontroller.host.creation import InThread, specify
 from vmcontroller.host.directory import Directory
 from vmcontroller.host.hypervisor.base import Hypervisor, Vm, VmChanged, VmState
-from vmcontroller.host.identities import identity_of
+from vmcontroller.host.identity.identities import identity_of
 from vmcontroller.host.names import check_new_name
 from vmcontroller.host.reach import Reach
 from vmcontroller.host.recent_events import RecentEvents
 from vmcontroller.host.requests import CreateOptions
-from vmcontroller.host.transfers import Transfers
+from vmcontroller.host.transfers.transfers import Transfers
 
 SHUTDOWN_REPEAT_S = 10.0
 """A guest that still boots does not see its power button: it is pressed again meanwhile."""

@@ -11,7 +11,7 @@ from vmcontroller.host.directory import Directory
 from vmcontroller.host.guest_answers import answer_of
 from vmcontroller.host.guests import Guest, Guests
 from vmcontroller.host.hypervisor.base import Vm
-from vmcontroller.host.identities import identity_of
+from vmcontroller.host.identity.identities import identity_of
 
 
 class Reach:

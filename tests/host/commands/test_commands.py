@@ -20,8 +20,8 @@ from vmcontroller.common.words.commands import (
     CmdStored,
 )
 from vmcontroller.common.words.presence import Descriptor
-from vmcontroller.host.command_record import IN_MEMORY_BYTES, CommandState, Stream
-from vmcontroller.host.commands import Commands
+from vmcontroller.host.commands.commands import Commands
+from vmcontroller.host.commands.record import IN_MEMORY_BYTES, CommandState, Stream
 from vmcontroller.host.guests import Guest
 from vmcontroller.host.hypervisor.base import Vm, VmState
 

@@ -15,7 +15,7 @@ from typing import Final
 
 from vmcontroller.common.credentials import Credential
 from vmcontroller.host.hypervisor.base import Vm
-from vmcontroller.host.identities import identity_of
+from vmcontroller.host.identity.identities import identity_of
 
 _PASSCODE: Final = re.compile(r"([1-9][0-9]{0,8})-[0-9a-f]{64}")
 

@@ -18,7 +18,7 @@ from vmcontroller.common.errors import BadArgument, NoSuchCommand, NotConnected
 from vmcontroller.common.model import CommandSpec, GuestId
 from vmcontroller.common.words.commands import CmdOutput, CmdResult, CmdRun, CmdStarted, CmdStored
 from vmcontroller.common.words.ears import Word
-from vmcontroller.host.command_record import Command, CommandState
+from vmcontroller.host.commands.record import Command, CommandState
 from vmcontroller.host.guests import Guest
 from vmcontroller.host.hypervisor.base import Vm
 

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from vmcontroller.host.credentials import (
+from vmcontroller.host.hypervisor.base import Vm, VmState
+from vmcontroller.host.identity.credentials import (
     CredentialRecord,
     Credentials,
     derive,
@@ -16,7 +17,6 @@ from vmcontroller.host.credentials import (
     generation_of,
     logins_of,
 )
-from vmcontroller.host.hypervisor.base import Vm, VmState
 
 KEY = bytes(range(32))
 ONE = Vm(

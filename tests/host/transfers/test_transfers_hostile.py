@@ -10,7 +10,7 @@ from twisted.internet.defer import CancelledError
 from twisted.python.failure import Failure
 
 from tests.common.copying_wire import GUEST, OTHER, facts, sha256
-from tests.host.test_transfers import WireCase
+from tests.host.transfers.test_transfers import WireCase
 from vmcontroller.common.copying.incoming import WINDOW_BYTES
 from vmcontroller.common.copying.reasons import Reason
 from vmcontroller.common.errors import DeadlinePassed, TransferFailed

@@ -37,7 +37,7 @@ from vmcontroller.common.words.files import (
     FilePut,
     FileReady,
 )
-from vmcontroller.host.roots import AllowedRoots
+from vmcontroller.host.transfers.roots import AllowedRoots
 
 PATH_CHARS: Final = 4096
 """What a word may carry; also Linux' PATH_MAX."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from vmcontroller.host.command_record import Command
+from vmcontroller.host.commands.record import Command
 
 TEXT_BYTES = 16 * 2**20
 """`out` and `err` hold the text of so many bytes; getCmdOutput has all of them."""

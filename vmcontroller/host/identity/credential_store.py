@@ -17,7 +17,7 @@ from pathlib import Path
 from twisted.logger import Logger
 
 from vmcontroller.common.errors import ConfigError
-from vmcontroller.host.credentials import CredentialRecord, Credentials
+from vmcontroller.host.identity.credentials import CredentialRecord, Credentials
 
 _KEY_BYTES = 32
 _log = Logger()

@@ -13,7 +13,7 @@ from tests.common.copying_wire import open_files
 from vmcontroller.common.copying.reasons import Reason
 from vmcontroller.common.copying.source import SourceFile
 from vmcontroller.common.errors import AccessDenied, TransferFailed
-from vmcontroller.host.roots import AllowedRoots
+from vmcontroller.host.transfers.roots import AllowedRoots
 
 
 class RootsCase(SynchronousTestCase):

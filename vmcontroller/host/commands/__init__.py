@@ -1,0 +1,1 @@
+"""Commands in guests: their records, their output, their results, until they are forgotten."""

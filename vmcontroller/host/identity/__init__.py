@@ -1,0 +1,1 @@
+"""Who a guest is, and what it proves it with."""
