@@ -26,6 +26,7 @@ from vmcontroller.common.words.files import (
     FileFacts,
     FileFailed,
     FileGet,
+    FileHole,
     FilePut,
     FileReady,
 )
@@ -38,8 +39,42 @@ from vmcontroller.common.words.presence import (
     Pong,
     StillAlive,
 )
+from vmcontroller.common.words.running import (
+    USAGE,
+    CmdAsk,
+    CmdRunAll,
+    CmdSignal,
+    CmdSignalled,
+    CmdStdin,
+    CmdStdinRoom,
+    CmdUsage,
+)
 
-FACTS = FileFacts(size_bytes=20_000_000_000, mode=0o644, mtime_ns=1_790_000_000_123_456_789)
+FACTS = FileFacts(
+    size_bytes=20_000_000_000,
+    mode=0o644,
+    mtime_ns=1_790_000_000_123_456_789,
+    owner="nobody",
+    group="nogroup",
+    tree=True,
+)
+UNUSUAL = CommandSpec(
+    cmd="sh",
+    args=("-c", "echo '[[[[' \n\"ü\""),
+    env={"A": "1\n2"},
+    path="/tmp",
+    stdin=b"\x00\n\xff",
+    timeout_s=1.5,
+    user="nobody",
+    output_limit_bytes=10,
+    replace_env=True,
+    group="nogroup",
+    umask=0o027,
+    nice=-5,
+    stdin_open=True,
+    kill_after_s=1.5,
+)
+"""Nothing of it is as usual."""
 WHO = Descriptor(id="52:54:00:00:00:01", ip="192.168.122.7", uuid="u", hostname="gäst")
 EVERY_WORD = (
     Hello(descriptor=WHO, session="s", agent_version="1", commands={"a": (1, 2), "b": (0, 0)}),
@@ -48,19 +83,7 @@ EVERY_WORD = (
     Ping(ping_id="p"),
     Pong(ping_id="p"),
     Aint(word="WHAT", detail="no such word", about="c"),
-    CmdRun(
-        cmd_id="c",
-        spec=CommandSpec(
-            cmd="sh",
-            args=("-c", "echo '[[[[' \n\"ü\""),
-            env={"A": "1\n2"},
-            path="/tmp",
-            stdin=b"\x00\n\xff",
-            timeout_s=1.5,
-            user="nobody",
-            output_limit_bytes=10,
-        ),
-    ),
+    CmdRun(cmd_id="c", spec=UNUSUAL),
     NewCredential(login="u", passcode="3-ab"),
     CredentialKept(generation=3),
     CmdStarted(cmd_id="c", pid=4711),
@@ -77,12 +100,36 @@ EVERY_WORD = (
             timed_out=True,
             error="E: x",
             duration_s=2.5,
+            lost=True,
         )
     ),
     CmdStored(cmd_id="c"),
-    FilePut(transfer_id="t", path="/a b\n'ü", facts=FACTS),
-    FileGet(transfer_id="t", path="/a", credit_bytes=1024),
-    FileReady(transfer_id="t", facts=FACTS, credit_bytes=1),
+    CmdRunAll(batch_id="b", cmd_ids={"52:54:00:00:00:01": "b.1"}, spec=UNUSUAL),
+    CmdStdin(cmd_id="c", offset=3, data=b"\n\x00", end=True),
+    CmdStdinRoom(cmd_id="c", taken_bytes=3, room_bytes=9, closed=True),
+    CmdSignal(cmd_id="c", signal="TERM"),
+    CmdSignalled(cmd_id="c", signal="TERM", processes=3),
+    CmdAsk(cmd_id="c"),
+    CmdUsage(cmd_id="c", usage=dict.fromkeys(USAGE, 1.5)),
+    FilePut(transfer_id="t", path="/a b\n'ü", facts=FACTS, resume=True),
+    FileGet(
+        transfer_id="t",
+        path="/a",
+        credit_bytes=1024,
+        tree=True,
+        owner=True,
+        have_bytes=5,
+        have_sha256="cd" * 32,
+    ),
+    FileReady(
+        transfer_id="t",
+        facts=FACTS,
+        credit_bytes=1,
+        have_bytes=5,
+        have_sha256="cd" * 32,
+        bulk=True,
+    ),
+    FileHole(transfer_id="t", offset=5, length_bytes=2**40),
     FileData(transfer_id="t", offset=5, data=bytes(range(256))),
     FileCredit(transfer_id="t", credit_bytes=2**40),
     FileEnd(transfer_id="t", size_bytes=3, sha256="ab" * 32),

@@ -13,6 +13,9 @@ RESPONSES = "/topic/vmcontroller_responses"
 CONNECTIONS = "/topic/vmcontroller_connections"
 """Guests to host: HELLO, STILL_ALIVE, BYE."""
 
+BULK = "/topic/vmcontroller_bulk"
+"""Host to one guest's connection for bulk: what files hold."""
+
 GUEST_ID = "guest-id"
 """The header of CONNECTED in which the embedded broker tells a guest who it is."""
 
@@ -23,4 +26,13 @@ def requests_of(guest: GuestId) -> str:
     RabbitMQ and ActiveMQ take a dot as a separator of words and reserve the colon and the
     slash, so the MAC address goes in as twelve hex digits.
     """
-    return f"{REQUESTS}.{guest.replace(':', '').lower()}"
+    return f"{REQUESTS}.{_digits(guest)}"
+
+
+def bulk_of(guest: GuestId) -> str:
+    """Return the topic on which one guest's connection for bulk gets the bytes of files."""
+    return f"{BULK}.{_digits(guest)}"
+
+
+def _digits(guest: GuestId) -> str:
+    return guest.replace(":", "").lower()

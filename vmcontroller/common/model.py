@@ -49,9 +49,20 @@ class CommandSpec:
     """A file in the guest that becomes its stdin; empty: the bytes of `stdin`."""
     stdin: bytes = b""
     timeout_s: float = 0.0
-    """0 is none; then SIGTERM, and SIGKILL five seconds later, to the process group."""
+    """0 is none; then SIGTERM to it and all it has started, and `kill_after_s` later SIGKILL."""
+    kill_after_s: float = 5.0
     user: str = ""
     """Run as this user of the guest; empty is the agent's."""
+    group: str = ""
+    """Run with this group of the guest; empty is the user's."""
+    replace_env: bool = False
+    """`env` is the whole environment, instead of an addition to the agent's."""
+    umask: int = -1
+    """-1 is the agent's."""
+    nice: int = 0
+    """Added to the agent's niceness: -20 … 19."""
+    stdin_open: bool = False
+    """Its stdin comes by CMD_STDIN, after the bytes of `stdin`, until that says it is the end."""
     output_limit_bytes: int = 64 * 2**20
     """Kept of each stream; the rest is read and dropped, and the result says `truncated`."""
 
@@ -74,3 +85,5 @@ class CommandResult:
     error: str = ""
     """Why it never ran: `COMMAND_NOT_FOUND: …` (127), `COMMAND_NOT_EXECUTABLE: …` (126)."""
     duration_s: float = 0.0
+    lost: bool = False
+    """How it ended is not known, `error` says why: the agent was killed while it ran."""

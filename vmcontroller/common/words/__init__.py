@@ -8,7 +8,7 @@ capability is a new word: a class in one of these modules and a line in `_WORDS`
 from __future__ import annotations
 
 from vmcontroller.common.errors import ProtocolError
-from vmcontroller.common.words import commands, credentials, files, presence
+from vmcontroller.common.words import commands, credentials, files, presence, running
 from vmcontroller.common.words.ears import Ears, Word
 from vmcontroller.common.words.presence import Aint
 from vmcontroller.common.words.wording import Utterance, take_apart
@@ -31,10 +31,18 @@ _WORDS: dict[str, type[Word]] = {
         commands.CmdOutput,
         commands.CmdResult,
         commands.CmdStored,
+        running.CmdRunAll,
+        running.CmdStdin,
+        running.CmdStdinRoom,
+        running.CmdSignal,
+        running.CmdSignalled,
+        running.CmdAsk,
+        running.CmdUsage,
         files.FilePut,
         files.FileGet,
         files.FileReady,
         files.FileData,
+        files.FileHole,
         files.FileCredit,
         files.FileEnd,
         files.FileDone,
@@ -49,7 +57,9 @@ def hear(utterance: Utterance) -> Word:
     Never raises: what a guest sends may be anything.
     """
     name = ""
-    about = utterance.headers.get("cmd-id") or utterance.headers.get("transfer-id") or ""
+    about = next(
+        filter(None, map(utterance.headers.get, ("cmd-id", "transfer-id", "batch-id"))), ""
+    )
     try:
         spoken = take_apart(utterance)
         name = spoken.name

@@ -26,48 +26,19 @@ class CmdRun(Word):
 
     @override
     def how_to_say(self) -> Utterance:
-        spec = self.spec
-        return compose(
-            self.NAME,
-            {
-                "cmd": spec.cmd,
-                "args": spec.args,
-                "env": dict(spec.env),
-                "path": spec.path,
-                "fileForStdin": spec.file_for_stdin,
-                "timeout": spec.timeout_s,
-                "user": spec.user,
-                "output_limit": spec.output_limit_bytes,
-            },
-            spec.stdin,
-            cmd_id=self.cmd_id,
-        )
+        return compose(self.NAME, said_spec(self.spec), self.spec.stdin, cmd_id=self.cmd_id)
 
     @override
     @classmethod
     def heard(cls, spoken: Spoken) -> Self:
-        env = spoken.mapping("env")
-        if not all(isinstance(value, str) for value in env.values()):
-            raise ProtocolError("CMD_RUN: the values of env must be strings")
-        return cls(
-            cmd_id=spoken.header("cmd-id"),
-            spec=CommandSpec(
-                cmd=spoken.text("cmd"),
-                args=spoken.texts("args"),
-                env=env,
-                path=spoken.text("path", ""),
-                file_for_stdin=spoken.text("fileForStdin", ""),
-                stdin=spoken.payload,
-                timeout_s=spoken.number("timeout", 0),
-                user=spoken.text("user", ""),
-                output_limit_bytes=spoken.whole("output_limit"),
-            ),
-        )
+        return cls(cmd_id=spoken.header("cmd-id"), spec=spec_of(spoken))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CmdStarted(Word):
-    """The guest has taken a command; from now on it ends in a result."""
+    """The guest has taken a command; from now on it ends in a result. For a quick one this word is
+    left out: its CMD_OUTPUT and CMD_RESULT say it as well.
+    """
 
     NAME: ClassVar[str] = "CMD_STARTED"
 
@@ -142,6 +113,7 @@ class CmdResult(Word):
                 "timed-out": result.timed_out,
                 "error": result.error,
                 "duration": result.duration_s,
+                "lost": result.lost,
             },
             cmd_id=result.cmd_id,
         )
@@ -161,6 +133,7 @@ class CmdResult(Word):
                 timed_out=spoken.truth("timed-out"),
                 error=spoken.text("error", ""),
                 duration_s=spoken.number("duration", 0),
+                lost=spoken.truth("lost"),
             )
         )
 
@@ -181,3 +154,54 @@ class CmdStored(Word):
     @classmethod
     def heard(cls, spoken: Spoken) -> Self:
         return cls(cmd_id=spoken.header("cmd-id"))
+
+
+def said_spec(spec: CommandSpec) -> dict[str, object]:
+    """Return the fields that say what to run; what is as usual is left out where an agent of
+    protocol 2 would not know it. The bytes of `stdin` are not in it: they are the raw bytes.
+    """
+    usual = CommandSpec(cmd="")
+    since_3 = {
+        "env-replace": (spec.replace_env, usual.replace_env),
+        "group": (spec.group, usual.group),
+        "umask": (spec.umask, usual.umask),
+        "nice": (spec.nice, usual.nice),
+        "stdin-open": (spec.stdin_open, usual.stdin_open),
+        "kill-after": (spec.kill_after_s, usual.kill_after_s),
+    }
+    return {
+        "cmd": spec.cmd,
+        "args": spec.args,
+        "env": dict(spec.env),
+        "path": spec.path,
+        "fileForStdin": spec.file_for_stdin,
+        "timeout": spec.timeout_s,
+        "user": spec.user,
+        "output_limit": spec.output_limit_bytes,
+        **{name: value for name, (value, default) in since_3.items() if value != default},
+    }
+
+
+def spec_of(spoken: Spoken) -> CommandSpec:
+    """Take what is to be run from a message that `said_spec` and the bytes of stdin made."""
+    env = spoken.mapping("env")
+    if not all(isinstance(value, str) for value in env.values()):
+        raise ProtocolError(f"{spoken.name}: the values of env must be strings")
+    usual = CommandSpec(cmd="")
+    return CommandSpec(
+        cmd=spoken.text("cmd"),
+        args=spoken.texts("args"),
+        env=env,
+        path=spoken.text("path", ""),
+        file_for_stdin=spoken.text("fileForStdin", ""),
+        stdin=spoken.payload,
+        timeout_s=spoken.number("timeout", 0),
+        user=spoken.text("user", ""),
+        output_limit_bytes=spoken.whole("output_limit"),
+        replace_env=spoken.truth("env-replace"),
+        group=spoken.text("group", ""),
+        umask=spoken.integer("umask", -1, 0o777, usual.umask),
+        nice=spoken.integer("nice", -20, 19, usual.nice),
+        stdin_open=spoken.truth("stdin-open"),
+        kill_after_s=spoken.number("kill-after", usual.kill_after_s),
+    )

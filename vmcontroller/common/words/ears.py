@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar, Self
 
 if TYPE_CHECKING:
-    from vmcontroller.common.words import commands, credentials, files, presence
+    from vmcontroller.common.words import commands, credentials, files, presence, running
     from vmcontroller.common.words.wording import Spoken, Utterance
 
 
@@ -79,6 +79,27 @@ class Ears:
     def heard_cmd_stored(self, word: commands.CmdStored, sender: str) -> None:
         self.unexpected(word, sender)
 
+    def heard_cmd_run_all(self, word: running.CmdRunAll, sender: str) -> None:
+        self.unexpected(word, sender)
+
+    def heard_cmd_stdin(self, word: running.CmdStdin, sender: str) -> None:
+        self.unexpected(word, sender)
+
+    def heard_cmd_stdin_room(self, word: running.CmdStdinRoom, sender: str) -> None:
+        self.unexpected(word, sender)
+
+    def heard_cmd_signal(self, word: running.CmdSignal, sender: str) -> None:
+        self.unexpected(word, sender)
+
+    def heard_cmd_signalled(self, word: running.CmdSignalled, sender: str) -> None:
+        self.unexpected(word, sender)
+
+    def heard_cmd_ask(self, word: running.CmdAsk, sender: str) -> None:
+        self.unexpected(word, sender)
+
+    def heard_cmd_usage(self, word: running.CmdUsage, sender: str) -> None:
+        self.unexpected(word, sender)
+
     def heard_file_put(self, word: files.FilePut, sender: str) -> None:
         self.unexpected(word, sender)
 
@@ -89,6 +110,9 @@ class Ears:
         self.unexpected(word, sender)
 
     def heard_file_data(self, word: files.FileData, sender: str) -> None:
+        self.unexpected(word, sender)
+
+    def heard_file_hole(self, word: files.FileHole, sender: str) -> None:
         self.unexpected(word, sender)
 
     def heard_file_credit(self, word: files.FileCredit, sender: str) -> None:

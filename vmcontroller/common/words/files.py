@@ -1,5 +1,8 @@
 """Words about copying a file; the same in both directions but for who begins.
 
+Since protocol 3 a transfer that broke off is taken up again: FILE_PUT with `resume`, or FILE_GET
+with what the host has. What the receiver has counts if the sender finds the same digest.
+
 To a guest: FILE_PUT, FILE_READY back, FILE_DATA as far as FILE_CREDIT allows, FILE_END, and
 FILE_DONE back when the file is whole, verified and in place. From a guest: FILE_GET, then
 FILE_READY, FILE_DATA and FILE_END come back, and the host ends with FILE_DONE. FILE_FAILED
@@ -23,9 +26,15 @@ class FileFacts:
     """What is kept of a file besides its bytes."""
 
     size_bytes: int
+    """Of a tree: of the stream that stands for it (common/copying/tree.py)."""
     mode: int
     """The twelve permission bits."""
     mtime_ns: int
+    owner: str = ""
+    """The names of its user and its group; empty where they are not to be kept."""
+    group: str = ""
+    tree: bool = False
+    """A directory and all below it, as one stream."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,12 +46,14 @@ class FilePut(Word):
     transfer_id: str
     path: str
     facts: FileFacts
+    resume: bool = False
+    """What the guest still has of this transfer is gone on from."""
 
     @override
     def how_to_say(self) -> Utterance:
         return compose(
             self.NAME,
-            {"path": self.path, **_said(self.facts)},
+            {"path": self.path, "resume": self.resume, **_said(self.facts)},
             transfer_id=self.transfer_id,
         )
 
@@ -53,6 +64,7 @@ class FilePut(Word):
             transfer_id=spoken.header("transfer-id"),
             path=spoken.text("path", max_chars=4096),
             facts=_facts(spoken),
+            resume=spoken.truth("resume"),
         )
 
 
@@ -65,12 +77,28 @@ class FileGet(Word):
     transfer_id: str
     path: str
     credit_bytes: int
+    """An offset: all below it may be sent."""
+    tree: bool = False
+    """A directory is wanted, with all below it."""
+    owner: bool = False
+    """The names of user and group are wanted, too."""
+    have_bytes: int = 0
+    """The host has so many bytes of this transfer still …"""
+    have_sha256: str = ""
+    """… with this digest; the guest goes on from there if its own are the same."""
 
     @override
     def how_to_say(self) -> Utterance:
         return compose(
             self.NAME,
-            {"path": self.path, "credit": self.credit_bytes},
+            {
+                "path": self.path,
+                "credit": self.credit_bytes,
+                "tree": self.tree,
+                "owner": self.owner,
+                "have": self.have_bytes,
+                "have-sha256": self.have_sha256,
+            },
             transfer_id=self.transfer_id,
         )
 
@@ -81,6 +109,10 @@ class FileGet(Word):
             transfer_id=spoken.header("transfer-id"),
             path=spoken.text("path", max_chars=4096),
             credit_bytes=spoken.whole("credit"),
+            tree=spoken.truth("tree"),
+            owner=spoken.truth("owner"),
+            have_bytes=spoken.whole("have", 0),
+            have_sha256=spoken.text("have-sha256", "", max_chars=64),
         )
 
 
@@ -93,12 +125,24 @@ class FileReady(Word):
     transfer_id: str
     facts: FileFacts
     credit_bytes: int = 0
+    have_bytes: int = 0
+    """Answering FILE_PUT: what the guest has still. Answering FILE_GET: where it goes on from."""
+    have_sha256: str = ""
+    """The digest of that."""
+    bulk: bool = False
+    """The guest has opened a connection of its own for the bytes, and listens there."""
 
     @override
     def how_to_say(self) -> Utterance:
         return compose(
             self.NAME,
-            {"credit": self.credit_bytes, **_said(self.facts)},
+            {
+                "credit": self.credit_bytes,
+                "have": self.have_bytes,
+                "have-sha256": self.have_sha256,
+                "bulk": self.bulk,
+                **_said(self.facts),
+            },
             transfer_id=self.transfer_id,
         )
 
@@ -109,6 +153,9 @@ class FileReady(Word):
             transfer_id=spoken.header("transfer-id"),
             facts=_facts(spoken),
             credit_bytes=spoken.whole("credit"),
+            have_bytes=spoken.whole("have", 0),
+            have_sha256=spoken.text("have-sha256", "", max_chars=64),
+            bulk=spoken.truth("bulk"),
         )
 
 
@@ -133,6 +180,34 @@ class FileData(Word):
             transfer_id=spoken.header("transfer-id"),
             offset=spoken.whole("offset"),
             data=spoken.payload,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileHole(Word):
+    """Zeros that take no space in the file, from `offset` on; they need no credit."""
+
+    NAME: ClassVar[str] = "FILE_HOLE"
+
+    transfer_id: str
+    offset: int
+    length_bytes: int
+
+    @override
+    def how_to_say(self) -> Utterance:
+        return compose(
+            self.NAME,
+            {"offset": self.offset, "length": self.length_bytes},
+            transfer_id=self.transfer_id,
+        )
+
+    @override
+    @classmethod
+    def heard(cls, spoken: Spoken) -> Self:
+        return cls(
+            transfer_id=spoken.header("transfer-id"),
+            offset=spoken.whole("offset"),
+            length_bytes=spoken.whole("length"),
         )
 
 
@@ -229,12 +304,26 @@ class FileFailed(Word):
         )
 
 
-def _said(facts: FileFacts) -> dict[str, int]:
-    return {"size": facts.size_bytes, "mode": facts.mode, "mtime": facts.mtime_ns}
+def _said(facts: FileFacts) -> dict[str, object]:
+    return {
+        "size": facts.size_bytes,
+        "mode": facts.mode,
+        "mtime": facts.mtime_ns,
+        "owner": facts.owner,
+        "group": facts.group,
+        "tree": facts.tree,
+    }
 
 
 def _facts(spoken: Spoken) -> FileFacts:
     mode = spoken.whole("mode")
     if mode > 0o7777:
         raise ProtocolError(f"{spoken.name}: mode must be the permission bits, not {mode:o}")
-    return FileFacts(size_bytes=spoken.whole("size"), mode=mode, mtime_ns=spoken.whole("mtime"))
+    return FileFacts(
+        size_bytes=spoken.whole("size"),
+        mode=mode,
+        mtime_ns=spoken.whole("mtime"),
+        owner=spoken.text("owner", "", max_chars=64),
+        group=spoken.text("group", "", max_chars=64),
+        tree=spoken.truth("tree"),
+    )

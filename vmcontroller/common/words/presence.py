@@ -12,8 +12,9 @@ from vmcontroller.common.errors import ProtocolError
 from vmcontroller.common.words.ears import Word
 from vmcontroller.common.words.wording import Spoken, Utterance, compose
 
-PROTOCOL_VERSION = 2
-"""The highest this side speaks; the lower one of both sides counts. 2 has CREDENTIAL."""
+PROTOCOL_VERSION = 3
+"""The highest this side speaks; the lower one of both sides counts. 2 has CREDENTIAL; 3 the words
+of running.py, FILE_HOLE, and the fields of CMD_RUN and the FILE_ words that say since 3."""
 
 CAPABILITIES = ("commands", "files", "credential")
 """What an agent of today can do, by groups of words."""

@@ -66,6 +66,16 @@ class Spoken:
             raise ProtocolError(f"{self.name}: {key} must be a whole number, not {value!r:.80}")
         return value
 
+    def integer(self, key: str, least: int, most: int, default: int) -> int:
+        """Return a field that must be a whole number within bounds."""
+        value = self.fields.get(key, default)
+        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+            raise ProtocolError(
+                f"{self.name}: {key} must be a whole number from {least} to {most}, "
+                f"not {value!r:.80}"
+            )
+        return value
+
     def number(self, key: str, default: float | None = None) -> float:
         """Return a field that must be a finite number of at least 0."""
         value = self.fields.get(key, default)
