@@ -287,7 +287,7 @@ class BrokerTests(SynchronousTestCase):
             self.host.send(requests_of(ID), bytes(100_000), {})
             self.run_cables()
         self.assertLess(self.cable.host.most_bytes, 300_000)
-        self.assertEqual(self.factory._by_guest, {})
+        self.assertEqual(self.factory._guests.words, {})
         self.live(30)
         self.cable.guest.is_stuck = self.cable.host.is_stuck = False
         self.live(3)
@@ -298,8 +298,8 @@ class BrokerTests(SynchronousTestCase):
 
     def test_new_agent_takes_the_place_of_the_old(self) -> None:
         """A second session ends the first in the broker, too."""
-        first = self.factory._by_guest[ID]
+        first = self.factory._guests.words[ID]
         self.client._protocol.drop("killed")
         self.live(2)
-        self.assertIsNot(self.factory._by_guest[ID], first)
-        self.assertEqual(len(self.factory._by_guest), 1)
+        self.assertIsNot(self.factory._guests.words[ID], first)
+        self.assertEqual(len(self.factory._guests.words), 1)

@@ -16,6 +16,13 @@ CONNECTIONS = "/topic/vmcontroller_connections"
 BULK = "/topic/vmcontroller_bulk"
 """Host to one guest's connection for bulk: what files hold."""
 
+CONNECTION_KIND = "vmcontroller-connection"
+"""The header of CONNECT that marks a guest's second connection: its value is then KIND_BULK.
+
+Other brokers ignore it."""
+
+KIND_BULK = "bulk"
+
 GUEST_ID = "guest-id"
 """The header of CONNECTED in which the embedded broker tells a guest who it is."""
 

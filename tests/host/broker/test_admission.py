@@ -23,32 +23,32 @@ CONNECTED = "CONNECTED"
 
 
 class PerAddressTests(VmBrokerCase):
-    def test_the_ninth(self):
-        """One guest with made-up addresses of network cards gets eight; others still come in."""
-        for number in range(1, 9):
+    def test_the_seventeenth(self):
+        """Who makes up addresses of network cards gets sixteen; others still come in."""
+        for number in range(1, 17):
             self.guest(number)
-        ninth = self.peer()
-        self.assertIn("8 connections from 10.0.0.2", ninth.error().header("message"))
+        one_more = self.peer()
+        self.assertIn("16 connections from 10.0.0.2", one_more.error().header("message"))
         self.assertEqual(
-            self.peer("10.0.0.3").connect(login="52:54:00:00:00:09").command, CONNECTED
+            self.peer("10.0.0.3").connect(login="52:54:00:00:00:22").command, CONNECTED
         )
 
     def test_room_again(self):
         """When one is gone, the address may come again; a refused one counts until it has gone."""
-        first, *_ = [self.guest(number) for number in range(1, 9)]
+        first, *_ = [self.guest(number) for number in range(1, 17)]
         refused = [self.peer(), self.peer()]
         first.lose()
         self.assertTrue(self.peer().is_closing)
         for connection in [c for c in self.factory._connections if c._closing]:
             connection.connectionLost()
         self.assertTrue(all(peer.is_closing for peer in refused))
-        self.assertEqual(self.peer().connect(login="52:54:00:00:00:09").command, CONNECTED)
+        self.assertEqual(self.peer().connect(login="52:54:00:00:00:22").command, CONNECTED)
 
     def test_refused_ones_do_not_pile_up(self):
-        """An address that does not stop trying has eight refused ones at most; then it waits."""
+        """An address that does not stop trying has sixteen refused ones at most; then it waits."""
         accepted = [connection for _ in range(1000) if (connection := self.joined())]
-        self.assertEqual(len(accepted), 16)
-        self.assertEqual(len(self.factory._connections), 16)
+        self.assertEqual(len(accepted), 32)
+        self.assertEqual(len(self.factory._connections), 32)
 
     def joined(self):
         connection = self.accept()
@@ -73,7 +73,7 @@ class PerAddressTests(VmBrokerCase):
 
     def test_one_address_in_two_ways_of_writing(self):
         """Counts once."""
-        for number in range(1, 9):
+        for number in range(1, 17):
             self.guest(number, host="::ffff:10.0.0.2" if number % 2 else "10.0.0.2")
         self.assertIn("from 10.0.0.2", self.peer().error().header("message"))
 

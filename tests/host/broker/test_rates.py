@@ -149,7 +149,7 @@ class HeldTests(VmBrokerCase):
             guest = self.guest(number)
             guest.lose()
             self.clock.advance(10)
-        self.assertLessEqual(len(self.factory._budgets), 3)
+        self.assertLessEqual(len(self.factory._guests._budgets), 3)
 
 
 class NoRatesTests(BrokerCase):

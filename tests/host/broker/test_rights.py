@@ -141,7 +141,7 @@ class SameGuestTwiceTests(VmBrokerCase):
         older.lose()
         newer = self.guest(1)
         self.assertFalse(newer.is_closing)
-        self.assertEqual(len(self.factory._by_guest), 1)
+        self.assertEqual(len(self.factory._guests.words), 1)
 
     def test_others_are_not_touched(self):
         """Another guest, and the host, stay."""

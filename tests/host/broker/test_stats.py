@@ -133,7 +133,7 @@ class BrokerStatsTests(VmBrokerCase):
         guest.send("/topic/others", b"x")
         self.peer()
         self.clock.advance(11)
-        for _ in range(9):
+        for _ in range(17):
             self.peer()
         drops = self.factory.stats().drops
         self.assertEqual(set(drops), {"access-denied", "silent", "too-many"})

@@ -35,8 +35,8 @@ class Exchange(Protocol):
         """
         ...
 
-    def authenticate(self, login: str, passcode: str, peer: str) -> Principal | None:
-        """Say who it is, or None to refuse."""
+    def authenticate(self, login: str, passcode: str, peer: str, *, bulk: bool) -> Principal | None:
+        """Say who it is, or None to refuse; `bulk`: it is to be a guest's second connection."""
         ...
 
     def joined(self, connection: BrokerConnection, peer: Peer) -> Budget | None:

@@ -15,7 +15,7 @@ from typing_extensions import override
 
 from vmcontroller.common.model import GuestId
 from vmcontroller.common.stomp.frames import Frame
-from vmcontroller.host.broker.admission import Admission, Takeovers, counted_host
+from vmcontroller.host.broker.admission import Admission, counted_host
 from vmcontroller.host.broker.limits import BrokerLimits
 from vmcontroller.host.broker.peers import Peer
 from vmcontroller.host.broker.protocol import BrokerConnection
@@ -24,6 +24,7 @@ from vmcontroller.host.broker.rates import Budget
 from vmcontroller.host.broker.rights import Principal, Rights, Role
 from vmcontroller.host.broker.router import Router
 from vmcontroller.host.broker.seldom import Seldom
+from vmcontroller.host.broker.sessions import GuestSessions
 from vmcontroller.host.broker.stats import BrokerEvent, BrokerStats, EventKind, Reason, Traffic
 
 _FULL_INTERVAL_S = 60.0
@@ -61,15 +62,13 @@ class StompFactory(ServerFactory):
         self.limits = limits or BrokerLimits()
         self.traffic = Traffic()
         self._on_event = on_event
-        self._budgets: dict[GuestId, Budget] = {}
         self._rights = rights
         self._admission = Admission(self.limits)
-        self._takeovers = Takeovers(self.limits)
         self._seldom = Seldom(reactor)
         self._router = Router(rights=rights, limits=self.limits)
         self._connections: set[BrokerConnection] = set()
         self._by_peer: dict[Peer, BrokerConnection] = {}
-        self._by_guest: dict[GuestId, BrokerConnection] = {}
+        self._guests: GuestSessions[BrokerConnection] = GuestSessions(self.limits)
         self._full_hosts: set[BrokerConnection] = set()
         self._held: dict[BrokerConnection, None] = {}
         self._stopped: Deferred[None] | None = None
@@ -136,7 +135,7 @@ class StompFactory(ServerFactory):
         queues = router.queues
         return BrokerStats(
             connections=len(self._connections),
-            by_role=dict(Counter(peer.principal.role.value for peer in self._by_peer)),
+            by_role=dict(Counter(peer.principal.kind for peer in self._by_peer)),
             subscriptions=sum(len(peer.subscriptions) for peer in self._by_peer),
             destinations=len(router.topics) + len(queues.by_name),
             queued_messages=sum(map(len, queues.by_name.values())),
@@ -163,46 +162,36 @@ class StompFactory(ServerFactory):
                 more=more,
             )
 
-    def authenticate(self, login: str, passcode: str, peer: str) -> Principal | None:
-        """Ask the rights who it is. Raises AccessDenied when it ends sessions too often."""
+    def authenticate(self, login: str, passcode: str, peer: str, *, bulk: bool) -> Principal | None:
+        """Ask the rights who it is. Raises AccessDenied as GuestSessions.admit does."""
         principal = self._rights.authenticate(login, passcode, peer)
-        if principal is not None and principal.id in self._by_guest:
-            self._takeovers.check(principal.id, self.clock.seconds())
-        return principal
+        if principal is None:
+            return None
+        return self._guests.admit(principal, bulk=bulk, now_s=self.clock.seconds())
 
     def joined(self, connection: BrokerConnection, peer: Peer) -> Budget | None:
-        """Note a session. A guest has one: the older connection of the same id is closed."""
+        """Note a session. A guest has one of a kind: an older connection of that is closed."""
         self._by_peer[peer] = connection
-        guest = peer.principal.id
-        if guest is None:
-            return None
-        older = self._by_guest.get(guest)
-        self._by_guest[guest] = connection
+        principal = peer.principal
+        older = self._guests.join(connection, principal)
         if older is not None:
             more = self.line_due("again", connection)
             if more is not None:
                 self._log.warn(
-                    "guest {guest} has connected again from {address}; "
+                    "{guest} has connected again from {address}; "
                     "its connection from {older} is closed{more}",
-                    guest=guest,
+                    guest=principal,
                     address=connection.address,
                     older=older.address,
                     more=more,
                 )
-            reason = f"another connection of {guest} has come from {connection.address}"
+            reason = f"another connection of {principal.id} has come from {connection.address}"
             older.fail(reason, drop="takeover")
-        return self._budget(guest)
-
-    def _budget(self, guest: GuestId) -> Budget:
-        """Return what is left to a guest: coming again does not make it more."""
-        now_s = self.clock.seconds()
-        if len(self._budgets) >= self.limits.connections:
-            self._budgets = {g: b for g, b in self._budgets.items() if not b.is_full(now_s)}
-        return self._budgets.setdefault(guest, Budget(self.limits.rates, now_s))
+        return self._guests.budget(principal, self.clock.seconds())
 
     def end_session(self, guest: GuestId, reason: str) -> None:
-        """Close the connection of a guest, if there is one: it has to log in anew."""
-        connection = self._by_guest.get(guest)
+        """Close the connections of a guest, if there are any: it has to log in anew."""
+        connection = self._guests.words.get(guest)
         if connection is not None:
             connection.fail(reason)
 
@@ -240,9 +229,9 @@ class StompFactory(ServerFactory):
         if peer is None:
             return
         self._by_peer.pop(peer, None)
-        guest = peer.principal.id
-        if guest is not None and self._by_guest.get(guest) is connection:
-            del self._by_guest[guest]
+        bulk = self._guests.leave(connection, peer.principal)
+        if bulk is not None:
+            bulk.fail("the session that this connection belongs to is over")
         self._deliver(self._router.lost(peer))
         if connection in self._full_hosts:
             self._full_hosts.discard(connection)

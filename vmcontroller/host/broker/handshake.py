@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from vmcontroller.common.destinations import GUEST_ID
+from vmcontroller.common.destinations import CONNECTION_KIND, GUEST_ID, KIND_BULK
 from vmcontroller.common.errors import AccessDenied, ProtocolError
 from vmcontroller.common.stomp.frames import Frame, Version, encode, quoted
 from vmcontroller.common.stomp.heartbeat import agree, parse_heart_beat
 from vmcontroller.host.broker.rights import Principal
 
-Authenticate = Callable[[str, str], Principal | None]
-"""From login and passcode (empty: not given) to who it is, or None to refuse."""
+Authenticate = Callable[[str, str, bool], Principal | None]
+"""From login and passcode (empty: not given) to who it is, or None to refuse.
+
+The third says that it is to be a connection for bulk.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +43,8 @@ def welcome(
     version = _choose_version(frame)
     can_s, wants_s = parse_heart_beat(frame.header("heart-beat") or "0,0")
     login = frame.header("login") or ""
-    principal = authenticate(login, frame.header("passcode") or "")
+    is_bulk = frame.header(CONNECTION_KIND) == KIND_BULK
+    principal = authenticate(login, frame.header("passcode") or "", is_bulk)
     if principal is None:
         raise AccessDenied(
             f"login {quoted(login)} is refused: nobody here has it, or its passcode is another"

@@ -25,8 +25,9 @@ class BrokerLimits:
     connections: int = MOST_CONNECTIONS
     """TCP connections, with or without a session; the daemon's own do not count. More are closed at
     once. `connections_within` says how many the process has descriptors for."""
-    connections_per_address: int = 8
-    """From one IP address: an agent has one, and few more while it reconnects. More are refused,
+    connections_per_address: int = 16
+    """From one IP address: an agent has one, a second while it copies, and few more while it
+    reconnects; some have an address in common. More are refused,
     and closed at once when as many refused ones have not gone yet. Loopback is not counted: many
     agents and tunnels come from there."""
     arrivals_at_once: int = 40
@@ -45,7 +46,12 @@ class BrokerLimits:
     """What may wait for one peer. More: a guest is told and dropped; for the host itself the
     senders are not read until half of it is gone."""
     rates: Rates = field(default_factory=Rates)
-    """Of a guest, on all its connections. Who sends more is not read for as long."""
+    """Of a guest, whichever its connection. Who sends more is not read for as long."""
+    bulk_rates: Rates = field(
+        default_factory=lambda: Rates(bytes_per_s=1 << 30, burst_bytes=2 << 30)
+    )
+    """Of a guest's connection for bulk, apart: there the host says how much may come (FILE_CREDIT),
+    and what comes beyond that ends the copy. A copy is as fast as disks and processors are."""
     burst_bytes: int = 256 << 10
     """What a queue gives to one consumer before it looks whether the consumer keeps up."""
     unacked_messages: int = 1000

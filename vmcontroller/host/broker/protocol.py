@@ -251,10 +251,10 @@ class BrokerConnection(Protocol):
         self.write(agreed.connected)
         self._budget = self._exchange.joined(self, self.peer)
 
-    def _authenticate(self, login: str, passcode: str) -> Principal | None:
+    def _authenticate(self, login: str, passcode: str, bulk: bool) -> Principal | None:
         if self._principal is not None:
             return self._principal
-        return self._exchange.authenticate(login, passcode, self.address)
+        return self._exchange.authenticate(login, passcode, self.address, bulk=bulk)
 
     def _end_session(self) -> None:
         if self._closing:

@@ -28,10 +28,18 @@ class Principal:
     role: Role
     id: GuestId | None = None
     """Of a guest; what `from` says on its messages."""
+    bulk: bool = False
+    """It is the guest's second connection, for what files hold."""
+
+    @property
+    def kind(self) -> str:
+        """What connections are counted as: `host`, `guest`, `bulk`, `anyone`."""
+        return "bulk" if self.bulk else self.role.value
 
     @override
     def __str__(self) -> str:
-        return f"{self.role.value} {self.id}" if self.id else self.role.value
+        said = f"{self.role.value} {self.id}" if self.id else self.role.value
+        return f"{said} (bulk)" if self.bulk else said
 
 
 class Rights(Protocol):

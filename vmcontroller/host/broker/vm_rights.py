@@ -1,4 +1,7 @@
-"""The rights of guests: they speak to the host only, and hear what is for all or for themselves."""
+"""The rights of guests: they speak to the host only, and hear what is for all or for themselves.
+
+A connection for bulk hears its own bulk topic and answers where copies are answered, no more.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,13 @@ from collections.abc import Callable
 
 from typing_extensions import override
 
-from vmcontroller.common.destinations import CONNECTIONS, REQUESTS, RESPONSES, requests_of
+from vmcontroller.common.destinations import (
+    CONNECTIONS,
+    REQUESTS,
+    RESPONSES,
+    bulk_of,
+    requests_of,
+)
 from vmcontroller.common.model import GuestId
 from vmcontroller.host.broker.rights import Principal, Rights, Role
 
@@ -26,10 +35,16 @@ class VmRights(Rights):
 
     @override
     def may_send(self, principal: Principal, destination: str) -> bool:
+        if principal.bulk:
+            return destination == RESPONSES
         return principal.role is Role.HOST or destination in _OF_GUESTS
 
     @override
     def may_subscribe(self, principal: Principal, destination: str) -> bool:
         if principal.role is Role.HOST:
             return True
-        return principal.id is not None and destination in {REQUESTS, requests_of(principal.id)}
+        if principal.id is None:
+            return False
+        if principal.bulk:
+            return destination == bulk_of(principal.id)
+        return destination in {REQUESTS, requests_of(principal.id)}
