@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Protocol, TypeVar, TypeVarTuple
+from typing import Final, Protocol, TypeVar, TypeVarTuple
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorThreads, IReactorTime
@@ -29,6 +29,9 @@ from vmcontroller.common.words.files import FileFailed
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
+HASHED_BYTES_PER_S: Final = 32 * 2**20
+"""What the slowest machine we wait for reads and hashes."""
+
 
 class InThread(Protocol):
     """Runs a function that blocks, away from the reactor."""
@@ -47,9 +50,26 @@ def threads_of(reactor: IReactorThreads) -> InThread:
     return in_thread
 
 
+CHUNK_BYTES: Final = 128 * 1024
+"""In one FILE_DATA on the connection of all words: an eighth of the largest frame, so that other
+words get in between."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Way:
+    """A way for the words that carry bytes: FILE_DATA, FILE_HOLE and FILE_END."""
+
+    say: Callable[[Word], None]
+    """Raises NotConnected when the peer can't be reached."""
+    writable: Callable[[], Awaitable[None]]
+    """Returns when what was said before has mostly left this process; raises NotConnected."""
+    chunk_bytes: int = CHUNK_BYTES
+    """The most that one FILE_DATA carries."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Link:
-    """What a transfer needs of the world: time, threads, and the way to its peer."""
+    """What a transfer needs of the world: time, threads, and the ways to its peer."""
 
     clock: IReactorTime
     in_thread: InThread
@@ -57,6 +77,8 @@ class Link:
     """Raises NotConnected when the peer can't be reached."""
     writable: Callable[[], Awaitable[None]]
     """Returns when what was said before has mostly left this process."""
+    bulk: Way | None = None
+    """A way of their own for bytes; it is taken when a side has said use_bulk."""
 
 
 class Course:
@@ -71,6 +93,7 @@ class Course:
         self._peer = peer
         self._idle_deadline_s = idle_deadline_s
         self._peer_cares = begun
+        self._way = Way(say=link.say, writable=link.writable)
         self._error: Exception | None = None
         self._gate: Deferred[None] | None = None
 
@@ -109,6 +132,22 @@ class Course:
             raise TransferFailed(Reason.CONNECTION_LOST, str(error)) from error
         self._peer_cares = True
 
+    def use_bulk(self) -> None:
+        """Let bytes go their own way from now on, where there is one."""
+        self._way = self._link.bulk or self._way
+
+    @property
+    def chunk_bytes(self) -> int:
+        """The most that one FILE_DATA carries."""
+        return self._way.chunk_bytes
+
+    def say_bytes(self, word: Word) -> None:
+        """Say FILE_DATA, FILE_HOLE or FILE_END; errors as say."""
+        try:
+            self._way.say(word)
+        except NotConnected as error:
+            raise TransferFailed(Reason.CONNECTION_LOST, str(error)) from error
+
     def say_failed(self, error: BaseException, *, detailed: bool) -> None:
         """Tell the peer that this side gave up, unless it knows, never heard of it, or is gone."""
         if not self._peer_cares:
@@ -134,16 +173,18 @@ class Course:
         self.check()
         return result
 
-    async def news(self, *, waited_s: float = 0.0) -> float:
+    async def news(self, *, waited_s: float = 0.0, patience_s: float = 0.0) -> float:
         """Wait until the peer has said something; return how long that took, in seconds.
 
         `waited_s` is what the peer has used up of the deadline already, with words that brought
-        too little. DeadlinePassed when the deadline is over.
+        too little; `patience_s` is what it is given beside the deadline for work that takes long.
+        DeadlinePassed when the deadline is over.
         """
         what = "said too little" if waited_s else "said nothing"
-        silence = DeadlinePassed(f"{self._peer} {what} about the file", self._idle_deadline_s)
+        deadline_s = self._idle_deadline_s + patience_s
+        silence = DeadlinePassed(f"{self._peer} {what} about the file", deadline_s)
         began_s = self._link.clock.seconds()
-        left_s = max(0.0, self._idle_deadline_s - waited_s)
+        left_s = max(0.0, deadline_s - waited_s)
         overdue = self._link.clock.callLater(left_s, self.end, silence)
         try:
             await self._turn()
@@ -153,7 +194,7 @@ class Course:
         return self._link.clock.seconds() - began_s
 
     async def room(self) -> None:
-        """Wait until the connection takes more; TransferFailed when it is gone."""
+        """Wait until the way of bytes takes more; TransferFailed when it is gone."""
         outcome: list[object] = []
 
         def settled(result: object) -> None:
@@ -161,7 +202,7 @@ class Course:
             self.wake()
 
         # Not cancelled when the transfer ends: others may wait for the same event.
-        _ = Deferred.fromCoroutine(_awaited(self._link.writable())).addBoth(settled)
+        _ = Deferred.fromCoroutine(_awaited(self._way.writable())).addBoth(settled)
         while not outcome:
             await self._turn()
         self.check()
@@ -174,6 +215,18 @@ class Course:
         self._gate = gate = Deferred[None]()
         await gate
         self.check()
+
+
+def is_lost(error: BaseException) -> bool:
+    """Tell whether the peer is only gone: the transfer may be taken up again."""
+    if isinstance(error, TransferFailed):
+        return error.reason == Reason.CONNECTION_LOST
+    return isinstance(error, DeadlinePassed)
+
+
+def hashing_s(size_bytes: int) -> float:
+    """Return how long a slow machine may take to read and hash so much."""
+    return size_bytes / HASHED_BYTES_PER_S
 
 
 def as_reason(error: BaseException) -> tuple[str, str]:

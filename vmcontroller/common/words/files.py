@@ -16,25 +16,12 @@ from typing import ClassVar, Self
 
 from typing_extensions import override
 
-from vmcontroller.common.errors import ProtocolError
 from vmcontroller.common.words.ears import Word
+from vmcontroller.common.words.file_facts import FileFacts, heard_facts, said_facts
 from vmcontroller.common.words.wording import Spoken, Utterance, compose
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileFacts:
-    """What is kept of a file besides its bytes."""
-
-    size_bytes: int
-    """Of a tree: of the stream that stands for it (common/copying/tree.py)."""
-    mode: int
-    """The twelve permission bits."""
-    mtime_ns: int
-    owner: str = ""
-    """The names of its user and its group; empty where they are not to be kept."""
-    group: str = ""
-    tree: bool = False
-    """A directory and all below it, as one stream."""
+__all__ = ["FileCredit", "FileData", "FileDone", "FileEnd", "FileFacts", "FileFailed"]
+__all__ += ["FileGet", "FileHole", "FilePut", "FileReady"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +40,7 @@ class FilePut(Word):
     def how_to_say(self) -> Utterance:
         return compose(
             self.NAME,
-            {"path": self.path, "resume": self.resume, **_said(self.facts)},
+            {"path": self.path, "resume": self.resume, **said_facts(self.facts)},
             transfer_id=self.transfer_id,
         )
 
@@ -63,7 +50,7 @@ class FilePut(Word):
         return cls(
             transfer_id=spoken.header("transfer-id"),
             path=spoken.text("path", max_chars=4096),
-            facts=_facts(spoken),
+            facts=heard_facts(spoken),
             resume=spoken.truth("resume"),
         )
 
@@ -141,7 +128,7 @@ class FileReady(Word):
                 "have": self.have_bytes,
                 "have-sha256": self.have_sha256,
                 "bulk": self.bulk,
-                **_said(self.facts),
+                **said_facts(self.facts),
             },
             transfer_id=self.transfer_id,
         )
@@ -151,7 +138,7 @@ class FileReady(Word):
     def heard(cls, spoken: Spoken) -> Self:
         return cls(
             transfer_id=spoken.header("transfer-id"),
-            facts=_facts(spoken),
+            facts=heard_facts(spoken),
             credit_bytes=spoken.whole("credit"),
             have_bytes=spoken.whole("have", 0),
             have_sha256=spoken.text("have-sha256", "", max_chars=64),
@@ -302,28 +289,3 @@ class FileFailed(Word):
             reason=spoken.text("reason", max_chars=64),
             detail=spoken.text("detail", "", max_chars=4096),
         )
-
-
-def _said(facts: FileFacts) -> dict[str, object]:
-    return {
-        "size": facts.size_bytes,
-        "mode": facts.mode,
-        "mtime": facts.mtime_ns,
-        "owner": facts.owner,
-        "group": facts.group,
-        "tree": facts.tree,
-    }
-
-
-def _facts(spoken: Spoken) -> FileFacts:
-    mode = spoken.whole("mode")
-    if mode > 0o7777:
-        raise ProtocolError(f"{spoken.name}: mode must be the permission bits, not {mode:o}")
-    return FileFacts(
-        size_bytes=spoken.whole("size"),
-        mode=mode,
-        mtime_ns=spoken.whole("mtime"),
-        owner=spoken.text("owner", "", max_chars=64),
-        group=spoken.text("group", "", max_chars=64),
-        tree=spoken.truth("tree"),
-    )
