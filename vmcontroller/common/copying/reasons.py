@@ -29,6 +29,10 @@ class Reason(StrEnum):
     DIGEST_MISMATCH = "DIGEST_MISMATCH"
     CONNECTION_LOST = "CONNECTION_LOST"
     CANCELLED = "CANCELLED"
+    EXISTS = "EXISTS"
+    """Something lies where a directory should go, and a directory is never replaced."""
+    ESCAPES_TREE = "ESCAPES_TREE"
+    """A symbolic link in a directory may lead out of it."""
     IO_ERROR = "IO_ERROR"
     PROTOCOL = "PROTOCOL"
     """The other side said something that makes no sense at this point."""
@@ -45,6 +49,7 @@ _OF_ERRNO: Final = {
     errno.EACCES: Reason.PERMISSION_DENIED,
     errno.EPERM: Reason.PERMISSION_DENIED,
     errno.EROFS: Reason.PERMISSION_DENIED,
+    errno.EEXIST: Reason.EXISTS,
     errno.ENOSPC: Reason.DISK_FULL,
     errno.EDQUOT: Reason.DISK_FULL,
     errno.EFBIG: Reason.TOO_LARGE,
