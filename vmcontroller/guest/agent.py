@@ -149,11 +149,13 @@ class Agent(Ears):
             return
         self._greeted = True
         self._host_session = word.session
+        protocol = min(word.protocol, presence.PROTOCOL_VERSION)
         self._log.info(
             "the host has answered; session {session}, protocol {protocol}",
             session=word.session,
-            protocol=min(word.protocol, presence.PROTOCOL_VERSION),
+            protocol=protocol,
         )
+        self._files.host_speaks(protocol)
         self._later(self._beacon_interval_s, self._still_alive)
         self._runner.resume(word.commands)
 

@@ -13,6 +13,7 @@ from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.logger import Logger
 
 from vmcontroller.common.config import GuestConfig
+from vmcontroller.common.copying.course import Way
 from vmcontroller.common.credentials import Credential, newest
 from vmcontroller.common.destinations import GUEST_ID, REQUESTS, requests_of
 from vmcontroller.common.errors import BadArgument, ConfigError, NotConnected
@@ -21,6 +22,8 @@ from vmcontroller.common.stomp.client import Credentials, StompClient
 from vmcontroller.common.stomp.endpoints import tls_endpoint
 from vmcontroller.common.words.presence import Descriptor
 from vmcontroller.guest.agent import Agent
+from vmcontroller.guest.bulk import Bulk, Outcome
+from vmcontroller.guest.bulk_session import BulkSession
 from vmcontroller.guest.channel import ChannelEndpoint
 from vmcontroller.guest.discovery import DiscoveredEndpoint, channel_path, find_broker
 from vmcontroller.guest.files import GuestFiles
@@ -50,13 +53,15 @@ class GuestAgent:
         self._spool = Path(config.state_dir) / "commands"
         self._notes = Notes(Path(config.state_dir) / "copies")
         self._kept = KeptCredential(Path(config.state_dir) / "credential")
+        self._reactor = reactor
+        self._endpoint = DiscoveredEndpoint(
+            reactor,
+            lambda: find_broker(config),
+            channel=_channel(config, reactor),
+            over_tls=self._over_tls if config.broker.tls else None,
+        )
         self._client = StompClient(
-            endpoint=DiscoveredEndpoint(
-                reactor,
-                lambda: find_broker(config),
-                channel=_channel(config, reactor),
-                over_tls=self._over_tls if config.broker.tls else None,
-            ),
+            endpoint=self._endpoint,
             reactor=reactor,
             credentials=self._credentials,
             subscriptions=self._subscriptions,
@@ -77,7 +82,15 @@ class GuestAgent:
                 reactor=reactor, say=voice.say, writable=voice.writable, folder=self._spool
             ),
             files=GuestFiles(
-                reactor=reactor, say=voice.say, writable=voice.writable, notes=self._notes
+                reactor=reactor,
+                say=voice.say,
+                writable=voice.writable,
+                notes=self._notes,
+                bulk=Bulk(
+                    clock=reactor,
+                    first=Way(say=voice.say, writable=voice.writable),
+                    build=self._second_session,
+                ),
             ),
             about=About(
                 descriptor=lambda: named(self._describe(), voice.own_id),
@@ -111,6 +124,24 @@ class GuestAgent:
         if found is not None:
             return Credentials(login=found.login, passcode=found.passcode)
         return Credentials(login=broker.username or self._describe().id, passcode=broker.password)
+
+    def _second_session(self, outcome: Outcome) -> BulkSession | None:
+        """Make a second connection by the way of the first, if that can carry two."""
+        try:
+            endpoint = self._endpoint.once_more()
+        except ConfigError:  # the file was good when the first one was made
+            return None
+        if endpoint is None:
+            return None
+        return BulkSession(
+            endpoint=endpoint,
+            clock=self._reactor,
+            credentials=self._credentials,
+            own_id=self._voice.own_id,
+            time=time.time,
+            on_message=self._agent.message,
+            outcome=outcome,
+        )
 
     def _over_tls(self, plain: IStreamClientEndpoint, host: str) -> IStreamClientEndpoint:
         try:

@@ -192,11 +192,20 @@ class DiscoveredEndpoint:
                 why=address.why,
             )
             self._last = address
-        endpoint = tcp_endpoint(self._reactor, address.host, address.port)
         try:
-            if self._over_tls is not None:
-                endpoint = self._over_tls(endpoint, address.host)
+            endpoint = self._endpoint(address)
         except ConfigError:  # the file may be mended
             return defer.fail()
         connecting: defer.Deferred[IProtocol] = endpoint.connect(factory)
         return connecting
+
+    def once_more(self) -> IStreamClientEndpoint | None:
+        """Return the way by which the last connection went; None if that can carry but one.
+
+        Raises ConfigError as `over_tls` does.
+        """
+        return self._endpoint(self._last) if isinstance(self._last, BrokerAddress) else None
+
+    def _endpoint(self, address: BrokerAddress) -> IStreamClientEndpoint:
+        plain = tcp_endpoint(self._reactor, address.host, address.port)
+        return plain if self._over_tls is None else self._over_tls(plain, address.host)

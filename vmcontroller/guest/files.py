@@ -12,7 +12,14 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorThreads, IReactorTime
 from twisted.logger import Logger
 
-from vmcontroller.common.copying.course import Course, InThread, Link, as_reason, threads_of
+from vmcontroller.common.copying.course import (
+    Course,
+    InThread,
+    Link,
+    Way,
+    as_reason,
+    threads_of,
+)
 from vmcontroller.common.copying.incoming import Incoming
 from vmcontroller.common.copying.outgoing import Outgoing
 from vmcontroller.common.copying.reasons import Reason, reported
@@ -29,6 +36,7 @@ from vmcontroller.common.words.files import (
     FilePut,
     FileReady,
 )
+from vmcontroller.guest.bulk import CHUNK_BYTES, Bulk, Line
 from vmcontroller.guest.notes import TRANSFER_ID, Notes
 
 _HeardOnce = FileCredit | FileData | FileDone | FileEnd | FileReady
@@ -37,6 +45,7 @@ _HeardOnce = FileCredit | FileData | FileDone | FileEnd | FileReady
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Transfer:
     course: Course
+    line: Line
     half: Incoming | Outgoing
     over: Deferred[None]
     """Fires when nothing of the transfer is left to do."""
@@ -56,20 +65,20 @@ class GuestFiles:
         in_thread: InThread | None = None,
         home: str | None = None,
         notes: Notes | None = None,
+        bulk: Bulk | None = None,
         idle_deadline_s: float = 300.0,
     ) -> None:
         """`in_thread` is the reactor's own pool of threads, unless given.
 
         `home` is where relative paths begin: the agent's home directory, or `/`. `notes`, if
-        given, are kept of temporary files for the agent's next start. A transfer of which the
-        host says nothing for `idle_deadline_s` while this side waits is given up.
+        given, are kept of temporary files for the agent's next start; `bulk` is the second
+        connection, if there may be one. A transfer of which the host says nothing for
+        `idle_deadline_s` while this side waits is given up.
         """
-        self._link = Link(
-            clock=reactor,
-            in_thread=in_thread or threads_of(cast(IReactorThreads, reactor)),
-            say=say,
-            writable=writable,
-        )
+        self._clock = reactor
+        self._in_thread = in_thread or threads_of(cast(IReactorThreads, reactor))
+        self._first = Way(say=say, writable=writable)
+        self._bulk = bulk or Bulk(clock=reactor, first=self._first, build=lambda _outcome: None)
         self._home = home or _home()
         self._notes = notes
         self._idle_deadline_s = idle_deadline_s
@@ -78,15 +87,15 @@ class GuestFiles:
 
     def heard_file_put(self, word: FilePut) -> None:
         """Receive a file."""
-        course = self._course(word.transfer_id)
+        course, line = self._course(word.transfer_id)
         incoming = Incoming(course, facts=word.facts)
-        self._begin(course, incoming, lambda: self._receive(course, incoming, word))
+        self._begin(course, line, incoming, lambda: self._receive(course, incoming, word))
 
     def heard_file_get(self, word: FileGet) -> None:
         """Send a file."""
-        course = self._course(word.transfer_id)
+        course, line = self._course(word.transfer_id)
         outgoing = Outgoing(course, credit_bytes=word.credit_bytes)
-        self._begin(course, outgoing, lambda: self._send(course, outgoing, word))
+        self._begin(course, line, outgoing, lambda: self._send(course, outgoing, word))
 
     def heard_file_ready(self, word: FileReady) -> None:
         self._heard(word)
@@ -114,6 +123,11 @@ class GuestFiles:
         for transfer in tuple(self._transfers.values()):
             lost = TransferFailed(Reason.CONNECTION_LOST, reason)
             transfer.course.end(lost, peer_knows=True)
+        self._bulk.first_lost(reason)
+
+    def host_speaks(self, protocol: int) -> None:
+        """Note that the host has answered HELLO, and which version both speak."""
+        self._bulk.host_speaks(protocol)
 
     async def stop(self) -> None:
         """End every transfer, tell the host, and return when nothing of them is left."""
@@ -123,18 +137,28 @@ class GuestFiles:
         for transfer in running:
             await transfer.over
 
-    def _course(self, transfer_id: str) -> Course:
-        return Course(
+    def _course(self, transfer_id: str) -> tuple[Course, Line]:
+        line = self._bulk.line()
+        link = Link(
+            clock=self._clock,
+            in_thread=self._in_thread,
+            say=line.say,
+            writable=self._first.writable,
+            bulk=Way(say=line.say, writable=line.writable, chunk_bytes=CHUNK_BYTES),
+        )
+        course = Course(
             transfer_id=transfer_id,
-            link=self._link,
+            link=link,
             peer="the host",
             idle_deadline_s=self._idle_deadline_s,
             begun=True,
         )
+        return course, line
 
     def _begin(
         self,
         course: Course,
+        line: Line,
         half: Incoming | Outgoing,
         work: Callable[[], Coroutine[Deferred[None], object, None]],
     ) -> None:
@@ -145,7 +169,7 @@ class GuestFiles:
         if not TRANSFER_ID.fullmatch(transfer_id):
             course.say_failed(TransferFailed(Reason.PROTOCOL, "not a transfer's id"), detailed=True)
             return
-        transfer = _Transfer(course=course, half=half, over=Deferred())
+        transfer = _Transfer(course=course, line=line, half=half, over=Deferred())
         self._transfers[transfer_id] = transfer
         _ = Deferred.fromCoroutine(self._carry_out(transfer, work))
 
@@ -153,7 +177,14 @@ class GuestFiles:
         self, transfer: _Transfer, work: Callable[[], Coroutine[Deferred[None], object, None]]
     ) -> None:
         course = transfer.course
+
+        def lost(reason: str) -> None:
+            why = f"the second connection is lost: {reason}"
+            course.end(TransferFailed(Reason.CONNECTION_LOST, why))
+
         try:
+            if await transfer.line.open(lost):
+                course.use_bulk()
             await work()
         except Exception as error:  # noqa: BLE001 - one transfer must not take the agent down
             self.log.info("{id}: {why}", id=course.transfer_id, why=": ".join(as_reason(error)))
@@ -163,6 +194,7 @@ class GuestFiles:
         finally:
             del self._transfers[course.transfer_id]
             self._past.append(course.transfer_id)
+            transfer.line.close()
             transfer.over.callback(None)
 
     async def _receive(self, course: Course, incoming: Incoming, word: FilePut) -> None:
@@ -215,7 +247,7 @@ class GuestFiles:
             detail="this agent knows no such transfer; it was restarted meanwhile",
         )
         try:
-            self._link.say(unknown)
+            self._first.say(unknown)
         except NotConnected:
             return
 

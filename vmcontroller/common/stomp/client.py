@@ -6,7 +6,6 @@ It does not repeat what was sent on a connection that was lost; whoever needs an
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from random import Random
 from typing import Final
 
 from twisted.application.service import Service
@@ -18,6 +17,7 @@ from twisted.logger import Logger, LogLevel
 from typing_extensions import override
 
 from vmcontroller.common.errors import NotConnected, VMControllerError
+from vmcontroller.common.stomp.delays import ReconnectDelays
 from vmcontroller.common.stomp.frames import quoted
 from vmcontroller.common.stomp.parser import Limits
 from vmcontroller.common.stomp.protocol import StompProtocol
@@ -46,38 +46,14 @@ DISCONNECT_DEADLINE_S: Final = 2.0
 """How long a stop waits for the broker to confirm our DISCONNECT, and then for the close."""
 
 
-class ReconnectDelays:
-    """How long to wait before the next attempt: doubling, with jitter, up to a maximum.
-
-    With jitter a thousand guests do not come back to a restarted host in the same instant.
-    """
-
-    def __init__(
-        self, *, first_s: float = 0.25, most_s: float = 10.0, random: Random | None = None
-    ) -> None:
-        self._first_s = first_s
-        self._most_s = most_s
-        self._random = random or Random()  # noqa: S311 - spreads load, guards nothing
-        self._next_s = first_s
-
-    def reset(self) -> None:
-        """Begin anew: there was a good session."""
-        self._next_s = self._first_s
-
-    def next_s(self) -> float:
-        """Return the seconds to wait, between half and the whole of the current delay."""
-        delay_s = self._next_s
-        self._next_s = min(delay_s * 2, self._most_s)
-        return delay_s * self._random.uniform(0.5, 1.0)
-
-
 class StompClient(Service):
     """Keeps one session to a broker, reconnecting with growing, jittered delays.
 
     `on_connected` comes when the broker has confirmed every subscription; messages that arrive
     before that are held until then. `credentials` and `subscriptions` may be asked for at each
     connection; the latter are given the headers of CONNECTED, and may raise VMControllerError to
-    give the connection up. `on_lost` comes once for each `on_connected`, with the reason.
+    give the connection up. `on_lost` comes once for each `on_connected`, with the reason;
+    `on_failed` for each attempt that came to no session.
     An exception of a callback is logged and ends nothing.
     """
 
@@ -93,6 +69,7 @@ class StompClient(Service):
         on_message: Callable[[Message], None],
         on_connected: Callable[[], None],
         on_lost: Callable[[str], None],
+        on_failed: Callable[[str], None] = lambda _reason: None,
         heart_beat_s: float = 10.0,
         limits: Limits | None = None,
         delays: ReconnectDelays | None = None,
@@ -105,6 +82,7 @@ class StompClient(Service):
         self._on_message = on_message
         self._on_connected = on_connected
         self._on_lost = on_lost
+        self._on_failed = on_failed
         self._heart_beat_s = heart_beat_s
         self._limits = limits
         self._delays = delays or ReconnectDelays()
@@ -113,6 +91,7 @@ class StompClient(Service):
         self._early: list[Message] = []
         self._waiting: list[Deferred[None]] = []
         self._life: Deferred[None] | None = None
+        self._sessions = 0
         self._ready_since_s = 0.0
         self._complaint = ""
 
@@ -166,7 +145,10 @@ class StompClient(Service):
 
     async def _keep_connected(self) -> None:
         while self.running:
+            sessions = self._sessions
             reason = await self._one_connection()
+            if self.running and sessions == self._sessions:
+                self._call(self._on_failed, reason)
             if not self.running:
                 return
             delay_s = self._delays.next_s()
@@ -256,6 +238,7 @@ class StompClient(Service):
             return
         self._set_deadline(None)
         self._ready_since_s = self._clock.seconds()
+        self._sessions += 1
         self.connected = True
         self._complaint = ""
         self._log.info("session with the broker, STOMP {version}", version=protocol.session.version)

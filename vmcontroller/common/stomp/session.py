@@ -26,6 +26,8 @@ class Credentials:
     passcode: str = field(default="", repr=False)
     host: str = "/"
     """The virtual host. RabbitMQ refuses one that does not exist, and always has `/`."""
+    more: tuple[tuple[str, str], ...] = ()
+    """Headers of our own, which brokers that don't know them ignore."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +150,7 @@ class ClientSession:
             headers.append(("login", me.login))
         if me.passcode:
             headers.append(("passcode", me.passcode))
+        headers += me.more
         octets = encode(Frame("CONNECT", tuple(headers)), Version.V1_0)
         self.state = State.CONNECTING
         return octets
