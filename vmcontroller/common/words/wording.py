@@ -16,6 +16,15 @@ from typing import Any
 from vmcontroller.common.errors import ProtocolError
 
 
+def _no_number(text: str) -> None:
+    raise ValueError(f"{text} is no JSON")
+
+
+# Made once: json.loads and json.dumps make a new one at each call with arguments.
+_JSON_IN = json.JSONDecoder(parse_constant=_no_number)
+_JSON_OUT = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Utterance:
     """A word ready to be sent, or just heard: STOMP headers and body."""
@@ -33,7 +42,7 @@ def compose(
     """Put a word together; header names are given with underscores for hyphens."""
     body = name.encode()
     if fields is not None:
-        body += b" " + json.dumps(fields, separators=(",", ":"), ensure_ascii=True).encode()
+        body += b" " + _JSON_OUT.encode(fields).encode()
     if payload is not None:
         body += b"\n" + payload
     return Utterance(
@@ -141,13 +150,9 @@ def take_apart(utterance: Utterance) -> Spoken:
     )
 
 
-def _no_number(text: str) -> None:
-    raise ValueError(f"{text} is no JSON")
-
-
 def _fields(name: str, text: bytes) -> Mapping[str, Any]:
     try:
-        fields = json.loads(text, parse_constant=_no_number)
+        fields = _JSON_IN.decode(text.decode())
     except (ValueError, RecursionError) as error:
         raise ProtocolError(f"{name}: not JSON: {error}") from error
     if not isinstance(fields, dict):
