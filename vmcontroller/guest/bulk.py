@@ -28,9 +28,6 @@ CLOSED_AFTER_S: Final = 60.0
 AGAIN_AFTER_S: Final = 60.0
 """Where it could not be had it is not tried again before; copies must not wait for it each time."""
 
-CHUNK_BYTES: Final = 256 * 1024
-"""In one FILE_DATA on the second connection, where no other words wait behind it."""
-
 SINCE_PROTOCOL: Final = 3
 """A broker of a daemon that speaks less takes a second connection for the guest's new first one."""
 

@@ -13,6 +13,7 @@ from twisted.internet.interfaces import IReactorThreads, IReactorTime
 from twisted.logger import Logger
 
 from vmcontroller.common.copying.course import (
+    BULK_CHUNK_BYTES,
     Course,
     InThread,
     Link,
@@ -36,7 +37,7 @@ from vmcontroller.common.words.files import (
     FilePut,
     FileReady,
 )
-from vmcontroller.guest.bulk import CHUNK_BYTES, Bulk, Line
+from vmcontroller.guest.bulk import Bulk, Line
 from vmcontroller.guest.notes import TRANSFER_ID, Notes
 
 _HeardOnce = FileCredit | FileData | FileDone | FileEnd | FileReady
@@ -144,7 +145,7 @@ class GuestFiles:
             in_thread=self._in_thread,
             say=line.say,
             writable=self._first.writable,
-            bulk=Way(say=line.say, writable=line.writable, chunk_bytes=CHUNK_BYTES),
+            bulk=Way(say=line.say, writable=line.writable, chunk_bytes=BULK_CHUNK_BYTES),
         )
         course = Course(
             transfer_id=transfer_id,

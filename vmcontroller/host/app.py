@@ -17,9 +17,10 @@ from twisted.logger import Logger
 
 from vmcontroller.common.background import Repeated, in_background, pause
 from vmcontroller.common.config import HostConfig
-from vmcontroller.common.copying.course import threads_of
+from vmcontroller.common.copying.course import BULK_CHUNK_BYTES, Way, threads_of
 from vmcontroller.common.destinations import CONNECTIONS, RESPONSES
 from vmcontroller.common.errors import ConfigError, VMControllerError
+from vmcontroller.common.model import GuestId
 from vmcontroller.common.stomp.client import StompClient
 from vmcontroller.host.adoption import Adoption
 from vmcontroller.host.broker.limits import BrokerLimits, connections_within
@@ -122,6 +123,7 @@ class HostDaemon:
             in_thread=self._in_thread,
             say=self._conversation.say,
             writable=self._client.writable,
+            bulk=self._bulk_way,
             roots=AllowedRoots([str(self._state_dir.exchange), *self._config.files.roots]),
         )
         self._adoption = Adoption(
@@ -264,6 +266,13 @@ class HostDaemon:
     def _follow_channels(self) -> None:
         if not self._config.broker.is_external:
             self._channels.look_soon()
+
+    def _bulk_way(self, guest: GuestId) -> Way:
+        return Way(
+            say=lambda word: self._conversation.say(guest, word, bulk=True),
+            writable=self._client.writable,
+            chunk_bytes=BULK_CHUNK_BYTES,
+        )
 
     def _build_on_channel(self, vm: Vm) -> BrokerConnection:
         guest = Principal(role=Role.GUEST, id=identity_of(vm))

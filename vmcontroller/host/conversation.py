@@ -17,7 +17,7 @@ from twisted.logger import Logger
 from typing_extensions import override
 
 from vmcontroller.common.credentials import Credential
-from vmcontroller.common.destinations import REQUESTS, requests_of
+from vmcontroller.common.destinations import REQUESTS, bulk_of, requests_of
 from vmcontroller.common.errors import BadArgument, GuestUnreachable, NotConnected
 from vmcontroller.common.model import GuestId, guest_id
 from vmcontroller.common.stomp.client import Message
@@ -75,9 +75,9 @@ class Conversation(Ears):
         self.owing: Owing | None = None
         """None: an external broker knows who is who."""
 
-    def say(self, guest: GuestId, word: Word) -> None:
-        """Say a word to one guest; raises NotConnected without a broker."""
-        self._say_at(requests_of(guest), guest, word)
+    def say(self, guest: GuestId, word: Word, *, bulk: bool = False) -> None:
+        """Say a word to one guest, or on its second connection; NotConnected without a broker."""
+        self._say_at(bulk_of(guest) if bulk else requests_of(guest), guest, word)
 
     def _say_at(self, destination: str, to: str, word: Word) -> None:
         said = word.how_to_say()

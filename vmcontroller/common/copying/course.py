@@ -54,6 +54,9 @@ CHUNK_BYTES: Final = 128 * 1024
 """In one FILE_DATA on the connection of all words: an eighth of the largest frame, so that other
 words get in between."""
 
+BULK_CHUNK_BYTES: Final = 256 * 1024
+"""In one FILE_DATA on a guest's second connection, where no other words wait behind it."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Way:

@@ -17,7 +17,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from vmcontroller.common.copying.course import Course, InThread, Link
+from vmcontroller.common.copying.course import Course, InThread, Link, Way
 from vmcontroller.common.copying.incoming import WINDOW_BYTES, Incoming
 from vmcontroller.common.copying.landing import KEPT_MODE, Terms
 from vmcontroller.common.copying.outgoing import Outgoing
@@ -75,14 +75,19 @@ class Transfers:
         say: Callable[[GuestId, Word], None],
         writable: Callable[[], Awaitable[None]],
         roots: AllowedRoots,
+        bulk: Callable[[GuestId], Way] | None = None,
         idle_deadline_s: float = 60.0,
     ) -> None:
-        """`say` raises NotConnected when it can't; `in_thread`: copying.course.threads_of."""
+        """`say` raises NotConnected when it can't; `in_thread`: copying.course.threads_of.
+
+        `bulk` is the way to a guest's connection for bulk, which its FILE_READY says is there.
+        """
         self._clock = clock
         self._in_thread = in_thread
         self._say = say
         self._writable = writable
         self._roots = roots
+        self._bulk = bulk
         self._idle_deadline_s = idle_deadline_s
         self._transfers: dict[str, _Transfer] = {}
         self._stopping = False
@@ -141,6 +146,9 @@ class Transfers:
         return await self._carried_out(guest, course, incoming, receive)
 
     def heard_file_ready(self, word: FileReady, sender: GuestId) -> None:
+        transfer = self._of(word, sender)
+        if transfer is not None and word.bulk:
+            transfer.course.use_bulk()
         self._heard(word, sender)
 
     def heard_file_data(self, word: FileData, sender: GuestId) -> None:
@@ -208,6 +216,7 @@ class Transfers:
                 in_thread=self._in_thread,
                 say=lambda word: self._say(guest, word),
                 writable=self._writable,
+                bulk=self._bulk(guest) if self._bulk is not None else None,
             ),
             peer=f"the guest {guest}",
             idle_deadline_s=self._idle_deadline_s,
