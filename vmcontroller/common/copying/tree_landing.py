@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import stat
 from contextlib import suppress
 from typing import Final
 
@@ -51,12 +52,7 @@ class TreeLanding:
         self._failed = False
         self._must_be_free()
         with explained(place.shown):
-            os.mkdir(self._temporary, 0o700, dir_fd=place.directory_fd)
-            try:
-                self._root_fd = os.open(self._temporary, LISTED_FLAGS, dir_fd=place.directory_fd)
-            except BaseException:
-                os.rmdir(self._temporary, dir_fd=place.directory_fd)
-                raise
+            self._root_fd = self._make_root(place.directory_fd)
         owner = bool(facts.owner or facts.group)
         self._builder = TreeBuilder(self._root_fd, place.shown, owner=owner)
         self._open = True
@@ -64,6 +60,22 @@ class TreeLanding:
             self._must_fit(facts.size_bytes)
         except BaseException:
             self.discard()
+            raise
+
+    def _make_root(self, directory_fd: int) -> int:
+        try:
+            os.mkdir(self._temporary, 0o700, dir_fd=directory_fd)
+        except FileExistsError:
+            found = os.stat(self._temporary, dir_fd=directory_fd, follow_symlinks=False)
+            if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+                raise
+            # What a killed process left of this very copy: of what was read, nothing is known.
+            remove_tree(self._temporary, directory_fd)
+            os.mkdir(self._temporary, 0o700, dir_fd=directory_fd)
+        try:
+            return os.open(self._temporary, LISTED_FLAGS, dir_fd=directory_fd)
+        except BaseException:
+            os.rmdir(self._temporary, dir_fd=directory_fd)
             raise
 
     @property
