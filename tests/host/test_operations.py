@@ -25,7 +25,8 @@ from vmcontroller.host.adoption import Adoption
 from vmcontroller.host.directory import Directory
 from vmcontroller.host.hypervisor.base import AgentAddress, VmState
 from vmcontroller.host.identity.credentials import Credentials
-from vmcontroller.host.operations import SHUTDOWN_REPEAT_S, Operations
+from vmcontroller.host.operations.operations import Operations
+from vmcontroller.host.operations.vms import SHUTDOWN_REPEAT_S
 from vmcontroller.host.reach import Reach
 from vmcontroller.host.recent_events import RecentEvents
 from vmcontroller.host.requests import CreateOptions

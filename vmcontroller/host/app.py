@@ -39,7 +39,7 @@ from vmcontroller.host.hypervisor.base import Hypervisor, Vm, VmChanged
 from vmcontroller.host.hypervisor.registry import hypervisor_from
 from vmcontroller.host.identity.credential_store import open_credentials
 from vmcontroller.host.identity.identities import identity_of
-from vmcontroller.host.operations import Operations
+from vmcontroller.host.operations.operations import Operations
 from vmcontroller.host.reach import Reach
 from vmcontroller.host.recent_events import RecentEvents
 from vmcontroller.host.state_dir import StateDir

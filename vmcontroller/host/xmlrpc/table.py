@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from vmcontroller.host.xmlrpc.command_methods import COMMAND_METHODS
+from vmcontroller.host.xmlrpc.copy_methods import COPY_METHODS
 from vmcontroller.host.xmlrpc.guest_methods import GUEST_METHODS
 from vmcontroller.host.xmlrpc.introspection import INTROSPECTION
 from vmcontroller.host.xmlrpc.method import Method
@@ -12,6 +14,7 @@ from vmcontroller.host.xmlrpc.vm_methods import VM_METHODS
 
 METHODS: Final[Mapping[str, Method]] = {
     name: method
-    for method in (*VM_METHODS, *GUEST_METHODS, *INTROSPECTION)
+    for methods in (VM_METHODS, GUEST_METHODS, COMMAND_METHODS, COPY_METHODS, INTROSPECTION)
+    for method in methods
     for name in (method.name, *method.aliases)
 }

@@ -1,4 +1,4 @@
-"""The table of methods, first half: virtual machines."""
+"""The table of methods: virtual machines."""
 
 from __future__ import annotations
 

@@ -1,15 +1,10 @@
-"""What the API offers, on the hypervisor's machines and on the guests: the use cases.
-
-The XML-RPC door has checked types and options before it calls here; what is true of the world
-(does this VM exist, does it run, is its agent there) is checked here.
-"""
+"""Use cases of virtual machines: made, started, stopped, listed."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from importlib.metadata import version as distribution_version
 from typing import Any
 
 from twisted.internet.defer import DeferredLock
@@ -18,29 +13,23 @@ from twisted.logger import Logger
 
 from vmcontroller.common.background import in_background, pause
 from vmcontroller.common.errors import InvalidState, VMControllerError, VMExists
-from vmcontroller.common.model import CommandSpec
 from vmcontroller.host.adoption import Adoption
 from vmcontroller.host.broker_addresses import BrokerAddresses
-from vmcontroller.host.commands.answers import details_of, results_of
 from vmcontroller.host.commands.commands import Commands
-from vmcontroller.host.commands.record import IN_MEMORY_BYTES, Command
-from vmcontroller.host.conversation import Conversation
 from vmcontroller.host.creation import InThread, specify
 from vmcontroller.host.directory import Directory
 from vmcontroller.host.hypervisor.base import Hypervisor, Vm, VmChanged, VmState
 from vmcontroller.host.identity.identities import identity_of
 from vmcontroller.host.names import check_new_name
 from vmcontroller.host.reach import Reach
-from vmcontroller.host.recent_events import RecentEvents
 from vmcontroller.host.requests import CreateOptions
-from vmcontroller.host.transfers.transfers import Transfers
 
 SHUTDOWN_REPEAT_S = 10.0
 """A guest that still boots does not see its power button: it is pressed again meanwhile."""
 
 
-class Operations:
-    """One coroutine per use case, named as the wire's method in snake_case."""
+class VmOperations:
+    """What is done to a machine from outside; its guest is not asked, but for `shutdown`."""
 
     _log = Logger()
 
@@ -51,26 +40,20 @@ class Operations:
         hypervisor: Hypervisor,
         directory: Directory,
         in_thread: InThread,
-        conversation: Conversation,
         reach: Reach,
         adoption: Adoption | None,
         commands: Commands,
-        transfers: Transfers,
         broker_addresses: BrokerAddresses,
-        events: RecentEvents,
         stop_timeout_s: float,
     ) -> None:
         self._clock = clock
         self._hypervisor = hypervisor
         self._directory = directory
         self._in_thread = in_thread
-        self._conversation = conversation
         self._reach = reach
         self._adoption = adoption
         self._commands = commands
-        self._transfers = transfers
         self._broker_addresses = broker_addresses
-        self._events = events
         self._stop_timeout_s = stop_timeout_s
         self._creating = DeferredLock()
 
@@ -201,82 +184,9 @@ class Operations:
         """Answer {name: id of the guest}."""
         return {vm.name: identity_of(vm) for vm in await self._directory.all()}
 
-    # Host and guest.
-
-    async def ping(self, vm: str, timeout_s: float) -> str:
-        """Answer when the agent has; wait up to `timeout_s` for an agent that still comes up."""
-        found = await self._reach.vm_on(vm)
-        await self._conversation.ping(self._reach.id_of(found), found.name, timeout_s)
-        return f"PONG from {found.name}"
-
-    async def get_guest(self, vm: str) -> Mapping[str, Any]:
-        """Answer what is known of a VM's guest."""
-        return await self._reach.describe(vm)
-
-    async def list_guests(self) -> Mapping[str, Mapping[str, Any]]:
-        """Answer {name: what is known of its guest} of all VMs."""
-        return await self._reach.describe_all()
-
-    async def get_broker_stats(self) -> Mapping[str, Any]:
-        """Answer what the broker counts, where it listens and what it allows."""
-        return {**self._broker_addresses.stats(), "events": self._events.answer()}
-
-    async def run_cmd(self, vm: str, spec: CommandSpec) -> str:
-        """Send a command to the guest; answer its id at once."""
-        found = await self._reach.vm_on(vm)
-        return self._commands.run(found, self._reach.agent_of(found), spec)
-
-    async def list_finished_cmds(self) -> Mapping[str, Mapping[str, Any]]:
-        """Answer {id: details} of what has ended and is not forgotten."""
-        return {command.cmd_id: details_of(command) for command in self._commands.ended()}
-
-    async def get_cmd_results(self, cmd_id: str) -> Mapping[str, Any]:
-        """Answer the result, as often as asked; `finished` is false while it runs."""
-        return await self._results(self._commands.get(cmd_id))
-
-    async def get_cmd_details(self, cmd_id: str) -> Mapping[str, Any]:
-        """Answer the request and its state."""
-        return details_of(self._commands.get(cmd_id))
-
-    async def get_cmd_output(self, cmd_id: str, stream: str, offset: int, length: int) -> bytes:
-        """Answer the exact bytes of a stream, as far as they have come."""
-        return self._commands.get(cmd_id).streams[stream].read(offset, length)
-
-    async def wait_cmd(self, cmd_id: str, timeout_s: float) -> Mapping[str, Any]:
-        """Answer the result the moment it is stored, or as it is when the time has passed."""
-        return await self._results(await self._commands.wait(cmd_id, timeout_s))
-
-    async def _results(self, command: Command) -> Mapping[str, Any]:
-        """Read and decode much output in a thread: 64 MiB take 0.2 s (measured)."""
-        if sum(command.stored_bytes) <= IN_MEMORY_BYTES:
-            return results_of(command)
-        answer: Mapping[str, Any] = await self._in_thread(results_of, command)
-        return answer
-
-    async def forget_cmd(self, cmd_id: str) -> bool:
-        """Drop an ended command's result and output."""
-        self._commands.forget(cmd_id)
-        return True
-
-    async def cp_file_to_vm(self, vm: str, local_path: str, remote_path: str) -> Sequence[Any]:
-        """Copy a file of the host into the guest; answer when it is whole and in place."""
-        found = await self._reach.vm_on(vm)
-        await self._transfers.put(self._reach.agent_of(found).id, local_path, remote_path)
-        return ["", "", 0]
-
-    async def cp_file_from_vm(self, vm: str, remote_path: str, local_path: str) -> Sequence[Any]:
-        """Copy a file of the guest to the host; answer when it is whole and in place."""
-        found = await self._reach.vm_on(vm)
-        await self._transfers.get(self._reach.agent_of(found).id, remote_path, local_path)
-        return ["", "", 0]
-
     async def states(self) -> Mapping[str, int]:
         """Answer {state: number}, for clients of old."""
         return {state: number for number, state in enumerate(VmState)}
-
-    async def version(self) -> str:
-        """Answer the daemon's version."""
-        return distribution_version("vmcontroller")
 
     # What the hypervisor reports.
 
