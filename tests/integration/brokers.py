@@ -152,7 +152,7 @@ class RabbitMq:
                     **guest,
                     "exchange": "amq.topic",
                     "write": "^vmcontroller_(connections|responses)$",
-                    "read": r"^vmcontroller_requests(\.[0-9a-f]{12})?$",
+                    "read": r"^vmcontroller_(requests|(requests|bulk)\.[0-9a-f]{12})$",
                 }
             ],
         }
@@ -211,6 +211,7 @@ class ActiveMq:
             for topic, read, write, admin in (
                 (">", "hosts", "hosts", "hosts"),
                 ("vmcontroller_requests.>", "hosts,guests", "hosts", "hosts,guests"),
+                ("vmcontroller_bulk.>", "hosts,guests", "hosts", "hosts,guests"),
                 ("vmcontroller_connections", "hosts", "hosts,guests", "hosts,guests"),
                 ("vmcontroller_responses", "hosts", "hosts,guests", "hosts,guests"),
                 ("ActiveMQ.Advisory.>", "hosts,guests", "hosts,guests", "hosts,guests"),
