@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import itertools
-import json
 
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.common.tree_cases import END, NAMES, directory, file, line, link, stream
 from vmcontroller.common.copying.reasons import Reason
 from vmcontroller.common.copying.tree_names import (
     DEPTH_MOST,
@@ -30,37 +30,9 @@ from vmcontroller.common.copying.tree_stream import (
 )
 from vmcontroller.common.errors import TransferFailed
 
-BYTES = st.binary(min_size=1, max_size=12).filter(lambda n: not set(n) & set(b"/\0"))
-NAMES = BYTES.filter(lambda name: name not in {b".", b".."})
 TIMES = st.integers(0, 2**63 - 1)
 MODES = st.integers(0, 0o7777)
 OWNERS = st.text(max_size=64)
-
-
-def line(**fields):
-    return json.dumps(fields).encode() + b"\n"
-
-
-def directory(path, **fields):
-    return line(**{"dir": path, "mode": 0o755, "mtime": 1, **fields})
-
-
-def file(path, size=0, data=None, **fields):
-    data = size if data is None else data
-    return line(**{"file": path, "size": size, "data": data, "mode": 0o644, "mtime": 1, **fields})
-
-
-def link(path, to, **fields):
-    return line(**{"link": path, "to": to, "mtime": 1, **fields})
-
-
-END = object()
-
-
-def stream(*parts):
-    """Join heads and bytes; END becomes an end with the right number of entries."""
-    entries = sum(part is not END and b'"mtime"' in part for part in parts)
-    return b"".join(end_head(entries) if part is END else part for part in parts)
 
 
 def parse(data, size_bytes=None, cuts=()):

@@ -20,8 +20,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.common.copying_wire import open_files, sha256
-from tests.common.test_copying_tree import read_all, seen, tree_facts
-from tests.common.test_copying_tree_stream import END, directory, file, stream
+from tests.common.tree_cases import END, directory, file, read_all, seen, stream, tree_facts
 from tests.integration.test_copying import NOBODY, as_nobody
 from vmcontroller.common.copying.landing import Terms
 from vmcontroller.common.copying.reasons import Reason

@@ -14,7 +14,7 @@ _PATH_FLAGS: Final = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 def remove_tree(name: bytes, directory_fd: int) -> None:
     """Remove a directory that is this process's own, following no symbolic link.
 
-    Directories that their mode closes are opened first. What is gone already is no error.
+    Directories that their mode closes are opened first. One that is gone already is no error.
     Raises OSError.
     """
     try:
@@ -46,15 +46,14 @@ def _empty(descent: Descent) -> None:
 
 def _unlink_files(fd: int) -> list[bytes]:
     """Remove all in a directory but its directories, whose names are returned."""
-    directories = []
+    # Listed to the end first: what a listing shows of a directory that shrinks is not defined.
     with os.scandir(fd) as found:
-        for item in found:
-            if item.is_dir(follow_symlinks=False):
-                directories.append(os.fsencode(item.name))
-            else:
-                with suppress(FileNotFoundError):
-                    os.unlink(item.name, dir_fd=fd)
-    return directories
+        inside = [(os.fsencode(item.name), item.is_dir(follow_symlinks=False)) for item in found]
+    for name, directory in inside:
+        if not directory:
+            with suppress(FileNotFoundError):
+                os.unlink(name, dir_fd=fd)
+    return [name for name, directory in inside if directory]
 
 
 def _unlock(name: bytes, directory_fd: int) -> None:

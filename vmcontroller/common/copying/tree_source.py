@@ -14,9 +14,8 @@ from contextlib import closing
 
 from vmcontroller.common.copying.descent import LISTED_FLAGS
 from vmcontroller.common.copying.extents import Extent, data_extents
-from vmcontroller.common.copying.reasons import Reason, explained
+from vmcontroller.common.copying.reasons import explained
 from vmcontroller.common.copying.source import BLOCK_BYTES, Place
-from vmcontroller.common.copying.tree_names import ENTRIES_MOST
 from vmcontroller.common.copying.tree_stream import (
     FileEntry,
     end_head,
@@ -24,7 +23,6 @@ from vmcontroller.common.copying.tree_stream import (
     stretch_head,
 )
 from vmcontroller.common.copying.tree_walk import TreeWalk
-from vmcontroller.common.errors import TransferFailed
 from vmcontroller.common.words.files import FileFacts
 
 
@@ -45,7 +43,6 @@ class TreeSource:
         self.entries = 0
         """How many files, directories and links have been begun to be read."""
         self._root_fd = root_fd
-        self._shown = shown_path
         self._walk = TreeWalk(shown_path, owner=owner)
         self._digest = hashlib.sha256()
         self._pending = bytearray()
@@ -121,10 +118,7 @@ class TreeSource:
         with closing(self._walk.entries(self._root_fd)) as found_entries:
             for entry, fd in found_entries:
                 entries += 1
-                if entries > ENTRIES_MOST:
-                    raise TransferFailed(
-                        Reason.TOO_LARGE, f"{self._shown!r}: more than {ENTRIES_MOST} entries"
-                    )
+                self._walk.check_number(entries)
                 head = head_of(entry)
                 heads.update(head)
                 size_bytes += len(head)

@@ -10,13 +10,19 @@ import os
 import stat
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from typing import Final, TypedDict
 
 from vmcontroller.common.copying.descent import Descent
 from vmcontroller.common.copying.extents import data_extents
 from vmcontroller.common.copying.owners import Owners
 from vmcontroller.common.copying.reasons import Reason, explained
-from vmcontroller.common.copying.tree_names import check_names, check_target, shown
+from vmcontroller.common.copying.tree_names import (
+    ENTRIES_MOST,
+    check_names,
+    check_target,
+    shown,
+)
 from vmcontroller.common.copying.tree_stream import (
     DirectoryEntry,
     Entry,
@@ -50,9 +56,17 @@ class TreeWalk:
         """Return the names of user and group; empty when they are not wanted."""
         return self._owners.names(found) if self._owners else ("", "")
 
+    def check_number(self, entries: int) -> None:
+        """Raise unless a tree may have so many entries."""
+        if entries > ENTRIES_MOST:
+            raise TransferFailed(
+                Reason.TOO_LARGE, f"{self._shown!r}: more than {ENTRIES_MOST} entries"
+            )
+
     def entries(self, root_fd: int) -> Generator[tuple[Entry, int], None, None]:
         """Go through all in the stream's order; with a file comes its descriptor, else -1."""
-        descent = Descent(os.dup(root_fd))
+        with self.named():
+            descent = Descent(os.dup(root_fd))
         try:
             listings = [self._listing(descent)]
             while listings:
@@ -77,8 +91,11 @@ class TreeWalk:
 
     def _listing(self, descent: Descent) -> list[bytes]:
         """Return the names in a directory, the last one first."""
-        with self.named(descent.names):
-            return sorted(map(os.fsencode, os.listdir(descent.fd)), reverse=True)
+        with self.named(descent.names), os.scandir(descent.fd) as found:
+            names = [os.fsencode(item.name) for item in islice(found, ENTRIES_MOST + 1)]
+        self.check_number(len(names))
+        names.sort(reverse=True)
+        return names
 
     def _look_at(self, names: tuple[bytes, ...], descent: Descent) -> tuple[Entry, int]:
         check_names(names)
@@ -134,7 +151,7 @@ class TreeWalk:
         return "/".join([self._shown, *([shown(names)] if names else [])])
 
     @contextmanager
-    def named(self, names: Sequence[bytes]) -> Iterator[None]:
+    def named(self, names: Sequence[bytes] = ()) -> Iterator[None]:
         """Turn an error of the system about this path into TransferFailed."""
         try:
             yield
