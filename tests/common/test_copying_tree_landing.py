@@ -318,18 +318,23 @@ class TestHostile(TreeCase):
             self.land(data)
         self.assertEqual(self.names(), ["outside"])
 
-    def test_directory_replaced_by_a_link(self):
-        """Who swaps a directory of the copy for a link gets nothing written through it."""
+    def test_directory_replaced(self):
+        """Who swaps a directory of the copy for a link or another gets nothing written there."""
         deep = ["d/" * depth + "d" for depth in range(OPEN_MOST + 2)]
         begin = stream(*map(directory, deep))
         end = stream(file("d/e", 3), b"abc")
-        with self.landing(tree_facts(begin + end)) as new:
-            new.write(begin)
-            temporary = self.base / ".copy.vmcontroller-t1"
-            (temporary / "d").rename(temporary / "moved")
-            (temporary / "d").symlink_to(self.outside)
-            with self.failing(Reason.NO_SUCH_FILE):
-                new.write(end)
+        for swap, reason in {
+            lambda place: place.symlink_to(self.outside): Reason.NO_SUCH_FILE,
+            lambda place: (place / "d").mkdir(parents=True): Reason.IO_ERROR,
+        }.items():
+            with self.landing(tree_facts(begin + end)) as new:
+                new.write(begin)
+                temporary = self.base / ".copy.vmcontroller-t1"
+                (temporary / "d").rename(temporary / "moved")
+                swap(temporary / "d")
+                with self.failing(reason):
+                    new.write(end)
+                self.assertFalse((temporary / "d" / "e").exists())
         self.assertEqual(self.names(), ["outside"])
         self.assertEqual(seen(os.fsencode(self.outside)), self.untouched)
 

@@ -272,6 +272,7 @@ class TestAttacks(SynchronousTestCase):
         whole = stream(file("a", 3), b"abc", END)
         for size_bytes in (0, 1, len(whole) - 1, len(whole) + 1):
             self.assert_refused(whole, size_bytes=size_bytes)
+        self.assert_refused(whole, b"x", size_bytes=len(whole))
         self.assert_refused(END, b"x")
         self.assert_refused(END, b"\n", size_bytes=1000)
 
@@ -326,6 +327,21 @@ class TestNames(SynchronousTestCase):
     def test_good(self, names):
         """Every path that Linux can have below a directory is good."""
         check_names(tuple(names))
+
+    def test_bad(self):
+        """The directory itself is no entry, and paths have an end, whoever makes them."""
+        for names, reason in {
+            (): Reason.PROTOCOL,
+            (b"",): Reason.PROTOCOL,
+            (b"a/b",): Reason.PROTOCOL,
+            (b"n" * 256,): Reason.PROTOCOL,
+            (b"n" * 240,) * 17 + (b"n",): Reason.TOO_LARGE,
+            (b"n",) * (DEPTH_MOST + 1): Reason.TOO_LARGE,
+        }.items():
+            with self.assertRaises(TransferFailed) as caught:
+                check_names(names)
+            self.assertEqual(caught.exception.reason, reason)
+        check_names((b"n" * 240,) * 17)
 
     @given(st.integers(0, 5), st.lists(NAMES, max_size=5), st.integers(0, 5))
     def test_targets(self, ups, names, depth):
