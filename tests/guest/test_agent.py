@@ -30,9 +30,9 @@ from vmcontroller.common.words.presence import (
     StillAlive,
 )
 from vmcontroller.guest.agent import HELLO_MOST_S, Agent
+from vmcontroller.guest.commands.runner import Runner
 from vmcontroller.guest.files import GuestFiles
 from vmcontroller.guest.identity import About
-from vmcontroller.guest.runner import Runner
 from vmcontroller.guest.voice import Voice
 
 ID = "52:54:00:00:00:01"

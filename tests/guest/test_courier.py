@@ -9,8 +9,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.guest.fakes import FakeLink
 from vmcontroller.common.model import CommandResult
 from vmcontroller.common.words.commands import STREAMS, CmdOutput, CmdResult
-from vmcontroller.guest.courier import CHUNK_BYTES, Courier, Parcel
-from vmcontroller.guest.spool import StreamSpool
+from vmcontroller.guest.commands.courier import CHUNK_BYTES, Courier, Parcel
+from vmcontroller.guest.commands.spool import StreamSpool
 
 
 def result(cmd_id: str) -> CommandResult:

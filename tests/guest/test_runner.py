@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.guest.fakes import FakeLink
 from vmcontroller.common.model import CommandResult, CommandSpec
 from vmcontroller.common.words.commands import CmdResult, CmdRun, CmdStarted, CmdStored
-from vmcontroller.guest.runner import Runner
+from vmcontroller.guest.commands.runner import Runner
 
 NOWHERE = CommandSpec(cmd="/no/such/command")
 
@@ -55,7 +55,7 @@ class RunnerTests(SynchronousTestCase):
     def test_reasons(self) -> None:
         """Each thing that can be wrong with a request has its own word and exit code."""
         missing = "/no/such/thing"
-        for spec, code, word in (
+        cases = (
             (CommandSpec(cmd=""), 127, "COMMAND_NOT_FOUND"),
             (CommandSpec(cmd="/tmp"), 126, "COMMAND_NOT_EXECUTABLE"),
             (CommandSpec(cmd="/bin/true", args=("a\0b",)), 126, "COMMAND_NOT_EXECUTABLE"),
@@ -67,8 +67,9 @@ class RunnerTests(SynchronousTestCase):
             (CommandSpec(cmd="/bin/true", file_for_stdin=missing), 126, "NO_SUCH_FILE"),
             (CommandSpec(cmd="/bin/true", file_for_stdin="/tmp"), 126, "NO_SUCH_FILE"),
             (CommandSpec(cmd="/bin/true", file_for_stdin="a\0b"), 126, "NO_SUCH_FILE"),
-        ):
-            self.run_command(f"id of {spec}", spec)
+        )
+        for number, (spec, code, word) in enumerate(cases):
+            self.run_command(str(number), spec)
             (result,) = self.results()
             self.assertEqual(
                 (result.exit_code_or_signal, result.error.partition(":")[0]), (code, word), spec

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from vmcontroller.guest.spool import StreamSpool, folder_name, fresh_folder
+from vmcontroller.guest.commands.spool import StreamSpool, folder_name, fresh_folder
 
 
 class StreamSpoolTests(SynchronousTestCase):

@@ -9,7 +9,7 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from vmcontroller.guest.streams import OutputPipe
+from vmcontroller.guest.commands.streams import OutputPipe
 
 
 class OutputPipeTests(SynchronousTestCase):

@@ -22,9 +22,9 @@ from vmcontroller.common.words.commands import (
     CmdStarted,
     CmdStored,
 )
-from vmcontroller.guest.command import Patience
-from vmcontroller.guest.courier import CHUNK_BYTES
-from vmcontroller.guest.runner import Runner
+from vmcontroller.guest.commands.command import Patience
+from vmcontroller.guest.commands.courier import CHUNK_BYTES
+from vmcontroller.guest.commands.runner import Runner
 
 
 def descriptors() -> int:

@@ -14,9 +14,9 @@ from vmcontroller.common.errors import NotConnected
 from vmcontroller.common.stomp.client import Message
 from vmcontroller.common.words import Ears, Utterance, Word, commands, files, hear, presence
 from vmcontroller.common.words.credentials import CredentialKept, NewCredential
+from vmcontroller.guest.commands.runner import Runner
 from vmcontroller.guest.files import GuestFiles
 from vmcontroller.guest.identity import About
-from vmcontroller.guest.runner import Runner
 from vmcontroller.guest.voice import Voice
 
 HELLO_FIRST_S = 3.0

@@ -25,13 +25,13 @@ from vmcontroller.guest.agent import Agent
 from vmcontroller.guest.bulk import Bulk, Outcome
 from vmcontroller.guest.bulk_session import BulkSession
 from vmcontroller.guest.channel import ChannelEndpoint
+from vmcontroller.guest.commands.runner import Runner
+from vmcontroller.guest.commands.spool import fresh_folder
 from vmcontroller.guest.discovery import DiscoveredEndpoint, channel_path, find_broker
 from vmcontroller.guest.files import GuestFiles
 from vmcontroller.guest.identity import About, describe, named, read_boot_id, read_load
 from vmcontroller.guest.kept_credential import KeptCredential
 from vmcontroller.guest.notes import Notes
-from vmcontroller.guest.runner import Runner
-from vmcontroller.guest.spool import fresh_folder
 from vmcontroller.guest.told import read_told
 from vmcontroller.guest.voice import Voice
 

@@ -13,9 +13,9 @@ from twisted.internet.interfaces import IDelayedCall
 from vmcontroller.common import process
 from vmcontroller.common.model import CommandResult, CommandSpec
 from vmcontroller.common.words.commands import STREAMS
-from vmcontroller.guest import launching
-from vmcontroller.guest.spool import StreamSpool
-from vmcontroller.guest.streams import ICommandReactor, OutputPipe
+from vmcontroller.guest.commands import launching
+from vmcontroller.guest.commands.spool import StreamSpool
+from vmcontroller.guest.commands.streams import ICommandReactor, OutputPipe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

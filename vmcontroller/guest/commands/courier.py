@@ -16,7 +16,7 @@ from vmcontroller.common.errors import NotConnected
 from vmcontroller.common.model import CommandResult
 from vmcontroller.common.words import Word
 from vmcontroller.common.words.commands import STREAMS, CmdOutput, CmdResult
-from vmcontroller.guest.spool import StreamSpool
+from vmcontroller.guest.commands.spool import StreamSpool
 
 CHUNK_BYTES = 64 * 1024
 

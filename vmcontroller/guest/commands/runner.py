@@ -16,11 +16,11 @@ from vmcontroller.common.model import CommandResult, CommandSpec
 from vmcontroller.common.process import RESOURCES
 from vmcontroller.common.words import Word
 from vmcontroller.common.words.commands import STREAMS, CmdResult, CmdRun, CmdStarted, CmdStored
-from vmcontroller.guest.command import DEFAULT_PATIENCE, Command, Patience
-from vmcontroller.guest.courier import Courier, Parcel
-from vmcontroller.guest.launching import Refused
-from vmcontroller.guest.spool import StreamSpool, folder_name
-from vmcontroller.guest.streams import ICommandReactor
+from vmcontroller.guest.commands.command import DEFAULT_PATIENCE, Command, Patience
+from vmcontroller.guest.commands.courier import Courier, Parcel
+from vmcontroller.guest.commands.launching import Refused
+from vmcontroller.guest.commands.spool import StreamSpool, folder_name
+from vmcontroller.guest.commands.streams import ICommandReactor
 
 AT_ONCE = 256
 """Commands that run at the same time: three descriptors each, of the usual 1024."""

@@ -1,0 +1,1 @@
+"""Commands in this guest: run once each, watched over, and delivered to the host."""
