@@ -199,6 +199,6 @@ class TreeLanding:
             must_fit(
                 self._root_fd,
                 more_bytes=more_bytes,
-                more_files=0,
+                more_files=1,  # the next entry, for all that is known
                 keep_reserve=self._terms.keep_reserve,
             )
