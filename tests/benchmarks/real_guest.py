@@ -1,9 +1,11 @@
-"""Start to HELLO, a command and a copy, beside qemu-guest-agent in the same guest and run."""
+"""Start to HELLO, a command and copies, beside qemu-guest-agent and scp in the same guest and run.
+
+Interleaved, so that a noisy minute is noisy for all of them.
+"""
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shutil
 import statistics
@@ -13,61 +15,106 @@ from pathlib import Path
 from typing import Any
 
 from tests.benchmarks.guest_agent import GuestAgent
+from tests.benchmarks.measures import MIB, Surroundings, write_json
+from tests.benchmarks.secure_copy import SecureCopy
 from tests.integration.daemon import DEADLINE_S, Daemon, until
 
 VM = "vmctest-bench"
-COPY_BYTES = 20_000_000
+COPY_BYTES = 64 * MIB
+OURS, QGA, SCP = "VMController", "qemu-guest-agent", "scp"
+Figures = dict[str, list[float]]
 
 
 def main() -> None:
     """Measure, print a table, write JSON and a plot."""
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(prog="scripts/bench real-guest")
     parser.add_argument("--image", type=Path, required=True)
-    parser.add_argument(
-        "--rounds", type=int, default=5, help="of starts and copies; commands ten times as many"
-    )
+    parser.add_argument("--rounds", type=int, default=5, help="of starts, and of copies")
+    parser.add_argument("--slow-rounds", type=int, default=2, help="of copies by qemu-guest-agent")
+    parser.add_argument("--commands", type=int, default=200, help="of each of the two")
     parser.add_argument("--out", type=Path, default=Path(".cache/bench"))
     arguments = parser.parse_args()
+    around = Surroundings()
+    figures: Figures = {}
     daemon = Daemon("libvirt").start()
     try:
         disk = daemon.dir / "disk.qcow2"
         shutil.copyfile(arguments.image / "disk.qcow2", disk)
         daemon.api.createVM(VM, str(disk))
-        figures = measure(daemon, arguments.rounds)
+        measure_starts(daemon, figures, arguments.rounds)
+        peer = GuestAgent(VM)
+        until(lambda: answers(peer), "qemu-guest-agent answers")
+        measure_commands(daemon, peer, figures, arguments.commands)
+        measure_copies(daemon, peer, figures, arguments.rounds, arguments.slow_rounds)
     finally:
         daemon.stop()
-    report(figures, arguments.out)
+    report(figures)
+    write_json(
+        arguments.out,
+        "real-guest.json",
+        {"seconds": figures, "copy_bytes": COPY_BYTES, "surroundings": around.noted()},
+    )
+    plot(figures, arguments.out / "real-guest.png")
 
 
-def measure(daemon: Daemon, rounds: int) -> dict[str, list[float]]:
-    """Return the seconds of each round, by what was measured."""
-    figures: dict[str, list[float]] = {}
+def note(figures: Figures, name: str, work: Callable[[], Any]) -> None:
+    """Do something and add the seconds it took."""
+    begun_s = time.perf_counter()
+    work()
+    figures.setdefault(name, []).append(time.perf_counter() - begun_s)
 
-    def note(name: str, work: Callable[[], Any]) -> None:
-        begun = time.perf_counter()
-        work()
-        figures.setdefault(name, []).append(time.perf_counter() - begun)
-        print(f"  {name}: {figures[name][-1]:.4f} s", flush=True)
 
+def measure_starts(daemon: Daemon, figures: Figures, rounds: int) -> None:
+    """Start the VM so many times; it runs in the end."""
     for number in range(rounds):
         if number:
             daemon.api.powerOff(VM)
-        note("start to HELLO", lambda: (daemon.api.start(VM), daemon.api.ping(VM, DEADLINE_S)))
-    peer = GuestAgent(VM)
-    until(lambda: answers(peer), "qemu-guest-agent answers")
-    for _ in range(rounds * 10):  # interleaved: a noisy minute is noisy for both
-        note("/bin/true, VMController", lambda: daemon.run(VM, "/bin/true"))
-        note("/bin/true, qemu-guest-agent", lambda: peer.run("/bin/true"))
+        note(
+            figures,
+            "start to HELLO",
+            lambda: (daemon.api.start(VM), daemon.api.ping(VM, DEADLINE_S)),
+        )
+        print(f"  start to HELLO: {figures['start to HELLO'][-1]:.1f} s", flush=True)
+
+
+def measure_commands(daemon: Daemon, peer: GuestAgent, figures: Figures, count: int) -> None:
+    """Run /bin/true in turns: from the call until the result is known."""
+    for number in range(count + 10):
+        note(figures, f"/bin/true, {OURS}", lambda: daemon.run(VM, "/bin/true"))
+        note(figures, f"/bin/true, {QGA}", lambda: peer.run("/bin/true"))
+        if number == 9:  # both are warm
+            figures |= {f"/bin/true, {who}": [] for who in (OURS, QGA)}
+
+
+def measure_copies(
+    daemon: Daemon, peer: GuestAgent, figures: Figures, rounds: int, slow_rounds: int
+) -> None:
+    """Copy 64 MiB each way in turns, and look whether they are the same bytes."""
+    scp = SecureCopy(daemon, VM, daemon.dir)
     sent, back = daemon.exchange / "sent", daemon.exchange / "back"
     sent.write_bytes(os.urandom(COPY_BYTES))
-    for _ in range(rounds):
-        note("20 MB in, VMController", lambda: daemon.api.cpFileToVM(VM, str(sent), "/tmp/a"))
-        note("20 MB in, qemu-guest-agent", lambda: peer.write(sent, "/tmp/b"))
-        note("20 MB out, VMController", lambda: daemon.api.cpFileFromVM(VM, "/tmp/a", str(back)))
-        note("20 MB out, qemu-guest-agent", lambda: peer.read("/tmp/b", back))
+
+    def each_way(who: str, copy_in: Callable[[], Any], copy_out: Callable[[], Any]) -> None:
+        for way, copy in (("in", copy_in), ("out", copy_out)):
+            name = f"64 MiB {way}, {who}"
+            note(figures, name, copy)
+            print(f"  {name}: {figures[name][-1]:.2f} s", flush=True)
         if back.read_bytes() != sent.read_bytes():
-            raise AssertionError("the copies differ")
-    return figures
+            raise AssertionError(f"the copies of {who} differ")
+        back.unlink()
+        daemon.run(VM, "/bin/sh", "-c", "rm -f /tmp/copy; sync")
+
+    for number in range(rounds):
+        each_way(
+            OURS,
+            lambda: daemon.api.cpFileToVM(VM, str(sent), "/tmp/copy"),
+            lambda: daemon.api.cpFileFromVM(VM, "/tmp/copy", str(back)),
+        )
+        each_way(SCP, lambda: scp.write(sent, "/tmp/copy"), lambda: scp.read("/tmp/copy", back))
+        if number < slow_rounds:
+            each_way(
+                QGA, lambda: peer.write(sent, "/tmp/copy"), lambda: peer.read("/tmp/copy", back)
+            )
 
 
 def answers(peer: GuestAgent) -> bool:
@@ -79,42 +126,36 @@ def answers(peer: GuestAgent) -> bool:
     return True
 
 
-def report(figures: dict[str, list[float]], out: Path) -> None:
-    """Print medians and ratios; write what was measured."""
+def report(figures: Figures) -> None:
+    """Print medians, and their ratios to those of the peers."""
     medians = {name: statistics.median(values) for name, values in figures.items()}
     print(f"\n{'':32}{'median':>10}{'min':>10}{'max':>10}{'n':>5}")
     for name, values in figures.items():
         row = (medians[name], min(values), max(values))
         print(f"{name:32}{row[0]:9.4f}s{row[1]:9.4f}s{row[2]:9.4f}s{len(values):5}")
     print()
-    ratios = {}
     for name, median in medians.items():
         what, _, who = name.partition(", ")
-        if who == "VMController":
-            ratios[what] = median / medians[f"{what}, qemu-guest-agent"]
-            print(f"{what}: {ratios[what]:.2f} of qemu-guest-agent's time")
-    out.mkdir(parents=True, exist_ok=True)
-    result = {"seconds": figures, "medians": medians, "ratios": ratios}
-    (out / "real-guest.json").write_text(json.dumps(result, indent=1))
-    plot(figures, out / "real-guest.png")
-    print(f"\nwritten: {out}/real-guest.json, {out}/real-guest.png")
+        if who in {QGA, SCP}:
+            print(f"{what}: {medians[f'{what}, {OURS}'] / median:.2f} of the time of {who}")
 
 
-def plot(figures: dict[str, list[float]], path: Path) -> None:
+def plot(figures: Figures, path: Path) -> None:
     """Draw each figure's rounds as a box; the scale is logarithmic."""
     import matplotlib as mpl
 
     mpl.use("Agg")
     from matplotlib import pyplot as plt
 
-    _, axes = plt.subplots(figsize=(9, 4))
+    _, axes = plt.subplots(figsize=(9, 5))
     axes.boxplot(list(figures.values()), orientation="horizontal", widths=0.6)
     axes.set_yticks(range(1, len(figures) + 1), list(figures))
     axes.set_xscale("log")
     axes.set_xlabel("seconds")
-    axes.set_title("VMController and qemu-guest-agent in the same guest")
+    axes.set_title("VMController, scp and qemu-guest-agent in the same guest")
     plt.tight_layout()
     plt.savefig(path, dpi=110)
+    print(f"written: {path}")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,173 @@
+"""What a command costs on `local`: one after the other, many at once, and much output.
+
+A time is from the call of runCmd until waitCmd has answered with the result. Those that run at once
+have a client and a thread each, as many users of the daemon would.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from tests.benchmarks.measures import (
+    MIB,
+    Surroundings,
+    agent_of,
+    quantile,
+    rss_mib,
+    write_json,
+)
+from tests.integration.daemon import DEADLINE_S, Daemon
+
+VM = "vmctest-commands"
+AT_ONCE = 50
+GUESTS = 20
+EACH = 10
+PATTERN = b"0123456789abcde\n"
+
+
+def main() -> None:
+    """Measure, print the figures, write JSON."""
+    parser = argparse.ArgumentParser(prog="scripts/bench commands")
+    parser.add_argument("--commands", type=int, default=2000, help="one after the other")
+    parser.add_argument("--rounds", type=int, default=20, help="of many at once")
+    parser.add_argument("--output-mib", type=int, default=1024, help="of one command")
+    parser.add_argument("--out", type=Path, default=Path(".cache/bench"))
+    arguments = parser.parse_args()
+    around = Surroundings()
+    figures: dict[str, Any] = {}
+    daemon = Daemon("local").start()
+    try:
+        start_guests(daemon, [VM])
+        figures["memory_mib"] = memory_of_output(daemon, arguments.output_mib * MIB)
+        figures["single_s"] = one_by_one(daemon, arguments.commands)
+        figures["at_once_s"] = rounds_at_once(daemon, [VM] * AT_ONCE, arguments.rounds)
+        guests = [VM, *(f"{VM}-{number}" for number in range(1, GUESTS))]
+        start_guests(daemon, guests[1:])
+        figures["guests_s"] = rounds_at_once(daemon, guests * EACH, max(arguments.rounds // 4, 3))
+    finally:
+        daemon.stop()
+    report(figures)
+    write_json(arguments.out, "commands.json", {**figures, "surroundings": around.noted()})
+
+
+def start_guests(daemon: Daemon, names: Sequence[str]) -> None:
+    """Make guests and wait until each has answered."""
+    for name in names:
+        daemon.api.createVM(name, "")
+        daemon.api.start(name)
+    for name in names:
+        daemon.api.ping(name, DEADLINE_S)
+
+
+def timed_run(api: Any, vm: str) -> float:
+    """Run /bin/true; return the seconds until its result was known. AssertionError if lost."""
+    begun_s = time.perf_counter()
+    result = api.waitCmd(api.runCmd(vm, "/bin/true"), DEADLINE_S)
+    took_s = time.perf_counter() - begun_s
+    assert (result["state"], result["exitCodeOrSignal"]) == ("ended", 0), result
+    return took_s
+
+
+def one_by_one(daemon: Daemon, count: int) -> list[float]:
+    """Return the seconds of so many commands, each run after the one before it has ended."""
+    for _ in range(100):
+        timed_run(daemon.api, VM)
+    return [timed_run(daemon.api, VM) for _ in range(count)]
+
+
+def rounds_at_once(daemon: Daemon, vms: Sequence[str], rounds: int) -> list[float]:
+    """Return the seconds of commands that all begin at the same time: one in each of `vms`."""
+    ready = threading.Barrier(len(vms))
+
+    def work(vm: str) -> list[float]:
+        took_s = []
+        with daemon.new_client() as api:
+            for _ in range(rounds + 1):
+                ready.wait(DEADLINE_S)
+                took_s.append(timed_run(api, vm))
+        return took_s[1:]  # without the one that connects
+
+    with ThreadPoolExecutor(len(vms)) as threads:
+        return [seconds for each in threads.map(work, vms) for seconds in each]
+
+
+def memory_of_output(daemon: Daemon, size_bytes: int) -> dict[str, float]:
+    """Return by how many MiB host and agent grow, at most, while a command prints so many bytes.
+
+    All of them are read meanwhile, and must be those that were printed.
+    """
+    assert daemon.process is not None
+    who = {"host": psutil.Process(daemon.process.pid), "agent": agent_of(daemon)}
+    one_by_one(daemon, 100)
+    before = {name: rss_mib(process) for name, process in who.items()}
+    most = dict(before)
+    ended = threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(0.02):
+            for name, process in who.items():
+                most[name] = max(most[name], rss_mib(process))
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    begun_s = time.perf_counter()
+    try:
+        read_output(daemon, size_bytes)
+    finally:
+        ended.set()
+        watching.join()
+    rate = size_bytes / MIB / (time.perf_counter() - begun_s)
+    more = {name: most[name] - before[name] for name in who}
+    print(f"  memory more: {more}, at {rate:.0f} MiB/s", flush=True)
+    return {**more, "rate": rate}
+
+
+def read_output(daemon: Daemon, size_bytes: int) -> None:
+    """Run a command that prints so many bytes, read them while it runs, and compare them."""
+    text = PATTERN.decode().strip()
+    printing = f"yes {text} | head -c {size_bytes}"
+    limit = {"output_limit": size_bytes}
+    cmd_id = daemon.api.runCmd(VM, "/bin/sh", ["-c", printing], {}, "", "", limit)
+    read, digest = 0, hashlib.sha256()
+    while read < size_bytes:
+        piece = daemon.api.getCmdOutput(cmd_id, "stdout", read, MIB).data
+        digest.update(piece)
+        read += len(piece)
+        if not piece:
+            time.sleep(0.01)
+    expected = hashlib.sha256()
+    block = PATTERN * (MIB // len(PATTERN))
+    for _ in range(size_bytes // MIB):
+        expected.update(block)
+    assert digest.digest() == expected.digest(), "the output differs"
+    until_ended(daemon, cmd_id)
+
+
+def until_ended(daemon: Daemon, cmd_id: str) -> None:
+    """Wait without the answer of waitCmd, which holds up to 16 MiB of the output as text."""
+    deadline_s = time.monotonic() + DEADLINE_S
+    while daemon.api.getCmdDetails(cmd_id)["state"] != "ended":
+        assert time.monotonic() < deadline_s, "the command has not ended"
+        time.sleep(0.05)
+
+
+def report(figures: dict[str, Any]) -> None:
+    """Print p50 and p99 of each way of running commands."""
+    print("\n| commands on `local` | p50 | p99 | n |\n|---|---|---|---|")
+    for name in ("single_s", "at_once_s", "guests_s"):
+        values = figures[name]
+        p50, p99 = quantile(values, 0.5) * 1e3, quantile(values, 0.99) * 1e3
+        print(f"| {name} | {p50:.1f} ms | {p99:.1f} ms | {len(values)} |")
+
+
+if __name__ == "__main__":
+    main()
