@@ -12,7 +12,7 @@
 #   as_root COMMAND…                   runs a command as root
 #
 # KIND is system: with libvirt, QEMU and what builds guests; local: only what Python needs; brokers:
-# other people's STOMP brokers and clients, for tests.
+# other people's STOMP brokers and clients, for tests; scp: for the benchmark of copies.
 
 setup_repo=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 
@@ -60,6 +60,7 @@ setup_packages() {
             done
             ;;
         local) setup_find_python venv >/dev/null || missing=(python3 python3-venv) ;;
+        scp) command -v scp >/dev/null || missing=(openssh-client) ;;
         brokers)
             install=setup_apt_get_quietly
             for package in "${setup_broker_packages[@]}"; do
@@ -69,7 +70,7 @@ setup_packages() {
             command -v node >/dev/null || missing+=(nodejs)
             command -v npm >/dev/null || missing+=(npm)
             ;;
-        *) setup_fail "setup_packages: system, local or brokers, not '${1-}'" || return ;;
+        *) setup_fail "setup_packages: system, local, brokers or scp, not '${1-}'" || return ;;
     esac
     ((${#missing[@]})) || return 0
     command -v apt-get >/dev/null ||
