@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import time
 from collections import deque
 from pathlib import Path
 
@@ -15,9 +16,14 @@ from vmcontroller.common.errors import NotConnected
 from vmcontroller.common.model import GuestId
 from vmcontroller.common.words import hear
 from vmcontroller.common.words.files import FileFacts
+from vmcontroller.common.words.presence import PROTOCOL_VERSION
 from vmcontroller.guest.files import GuestFiles
+from vmcontroller.guest.notes import Notes
+from vmcontroller.host.transfers.ledger import Ledger
+from vmcontroller.host.transfers.request import CopyRequest, Direction
 from vmcontroller.host.transfers.roots import AllowedRoots
 from vmcontroller.host.transfers.transfers import Transfers
+from vmcontroller.host.transfers.world import World
 
 GUEST = GuestId("52:54:00:00:00:01")
 OTHER = GuestId("52:54:00:00:00:02")
@@ -74,35 +80,109 @@ class Peer:
 class Wire:
     """Transfers and GuestFiles, and the words between them as a queue."""
 
-    def __init__(self, exchange: str, home: str, *, in_thread=at_once, guest_in_thread=at_once):
+    def __init__(
+        self,
+        exchange: str,
+        home: str,
+        *,
+        in_thread=at_once,
+        guest_in_thread=at_once,
+        protocol=PROTOCOL_VERSION,
+    ):
+        """`protocol` is what both speak."""
         self.exchange = Path(exchange).absolute()
         self.home = Path(home).absolute()
         self.exchange.mkdir()
         self.home.mkdir()
+        self.notes = self.home.with_name(self.home.name + ".notes")
+        self.ledger = self.exchange.with_name(self.exchange.name + ".ledger")
+        self.protocol = protocol
         self.clock = Clock()
         self.queue = deque()
         self.spoken = []
         self.cut = False
+        self.asked = 0
+        self.in_thread, self.guest_in_thread = in_thread, guest_in_thread
+        self.new_host()
+        self.new_guest()
+
+    def new_host(self):
+        """Begin with a daemon that knows what is on the disk."""
         self.transfers = Transfers(
-            clock=self.clock,
-            in_thread=in_thread,
-            say=self._to_guest,
-            writable=lambda: succeed(None),
-            roots=AllowedRoots([str(self.exchange)]),
+            World(
+                clock=self.clock,
+                wall_s=lambda: 1_000_000_000 + self.clock.seconds(),
+                in_thread=self.in_thread,
+                say=self._to_guest,
+                writable=lambda: succeed(None),
+                bulk=None,
+                ask_for_hello=self._ask,
+                roots=AllowedRoots([str(self.exchange)]).of,
+                ledger=Ledger(self.ledger),
+                resume_grace_s=300.0,
+            )
         )
+        self.transfers.open()
+
+    def new_guest(self):
+        """Begin with an agent that knows what is on the disk."""
+        notes = Notes(self.notes, wall_s=time.time)
+        notes.open()
         self.guest = GuestFiles(
             reactor=self.clock,
             say=self._to_host,
             writable=lambda: succeed(None),
-            in_thread=guest_in_thread,
+            in_thread=self.guest_in_thread,
             home=str(self.home),
+            notes=notes,
         )
+        self.guest.host_speaks(self.protocol)
 
-    def put(self, local, remote=""):
-        return Deferred.fromCoroutine(self.transfers.put(GUEST, local, remote))
+    def copy(self, direction, local, remote, **options):
+        request = CopyRequest(
+            direction=direction,
+            vm_name="vm",
+            vm_uuid="uuid",
+            guest=GUEST,
+            protocol=self.protocol,
+            local_path=local,
+            remote_path=remote,
+            **options,
+        )
+        return Deferred.fromCoroutine(self.transfers.copy(request))
 
-    def get(self, remote, local=""):
-        return Deferred.fromCoroutine(self.transfers.get(GUEST, remote, local))
+    def put(self, local, remote="", **options):
+        return self.copy(Direction.TO_VM, local, remote, **options)
+
+    def get(self, remote, local="", **options):
+        return self.copy(Direction.FROM_VM, local, remote, **options)
+
+    def break_off(self):
+        """Cut the connection: what was under way is lost, and both ends hear of it."""
+        self.cut = True
+        self.queue.clear()
+        self.guest.connection_lost("broken")
+        self.transfers.guest_lost(GUEST, "broken")
+
+    def connect_anew(self):
+        """Let the guest say HELLO on a new connection."""
+        self.cut = False
+        self.guest.host_speaks(self.protocol)
+        self.transfers.guest_there(GUEST, anew=True)
+
+    def kill_host(self):
+        """Forget all that the daemon has in memory; files that it holds open are not closed."""
+        self.cut = True
+        self.queue.clear()
+        self.guest.connection_lost("the host was killed")
+        self.new_host()
+
+    def kill_guest(self):
+        """Forget all that the agent has in memory."""
+        self.cut = True
+        self.queue.clear()
+        self.transfers.guest_lost(GUEST, "the agent was killed")
+        self.new_guest()
 
     def pump(self, words=10**9):
         """Deliver up to so many words."""
@@ -122,6 +202,14 @@ class Wire:
     def leftovers(self):
         """Temporary files on either side."""
         return [p for d in (self.exchange, self.home) for p in d.rglob("*.vmcontroller-*")]
+
+    def kept(self):
+        """What either side knows of copies that are not over: notes on the disk."""
+        return [*self.ledger.iterdir(), *self.notes.iterdir()]
+
+    def _ask(self, guest):
+        assert guest == GUEST
+        self.asked += 1
 
     def _to_guest(self, guest, word):
         assert guest == GUEST

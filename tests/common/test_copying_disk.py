@@ -13,14 +13,8 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.common.copying_wire import facts, open_files, sha256
-from vmcontroller.common.copying.landing import (
-    NewFile,
-    Terms,
-    is_temporary,
-    reserve_bytes,
-    sweep,
-    temporary_name,
-)
+from vmcontroller.common.copying.landing import NewFile, Terms
+from vmcontroller.common.copying.leftovers import is_temporary, sweep, temporary_name
 from vmcontroller.common.copying.reasons import DETAIL_CHARS, Reason, explained, reported
 from vmcontroller.common.copying.source import SourceFile, place_at
 from vmcontroller.common.errors import TransferFailed
@@ -208,11 +202,6 @@ class TestLanding(DiskCase):
         new.discard()
         self.assertEqual((self.directory / "new").read_bytes(), content)
 
-    @given(st.integers(0, 2**70))
-    def test_reserve(self, disk_bytes):
-        """A twentieth of the disk stays free, and of a large one no more than 256 MiB."""
-        self.assertEqual(reserve_bytes(disk_bytes), min(disk_bytes // 20, 256 * 2**20))
-
     def test_other_digest(self):
         """Bytes that are not those meant do not replace what was there."""
         (self.directory / "new").write_bytes(b"old")
@@ -247,7 +236,7 @@ class TestSweep(DiskCase):
         for name in kept:
             (self.directory / name).write_bytes(b"keep")
         sweep(str(self.directory))
-        self.assertEqual(self.names(), sorted([*kept, "outside", linked, folder]))
+        self.assertEqual(self.names(), sorted([*kept, "outside", linked]))
         self.assertEqual(open_files(), self.before)
 
     def test_no_directory(self):

@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.common.copying_wire import HeldThread, Peer, at_once, facts, open_files, sha256
 from vmcontroller.common.copying.incoming import WINDOW_BYTES, Incoming
 from vmcontroller.common.copying.reasons import Reason
+from vmcontroller.common.copying.site import Site
 from vmcontroller.common.copying.source import place_at
 from vmcontroller.common.errors import DeadlinePassed, TransferFailed
 from vmcontroller.common.words.files import (
@@ -42,14 +43,12 @@ class Receiver:
         self.path = self.directory / "new"
         self.peer = Peer(in_thread)
         self.incoming = Incoming(self.peer.course, facts=facts(size_bytes))
-        place = place_at(str(self.path), home="/")
-        self.result = Deferred.fromCoroutine(
-            self.incoming.receive(place, facts(size_bytes), say_ready=True)
-        ).addBoth(self._close, place)
+        self.site = Site(place_at(str(self.path), home="/"), "t1")
+        self.result = Deferred.fromCoroutine(self._receive(size_bytes))
 
-    def _close(self, result, place):
-        place.close()
-        return result
+    async def _receive(self, size_bytes):
+        await self.peer.course.uncut(self.site.land, facts(size_bytes))
+        await self.incoming.receive(self.site, say_ready=True)
 
     def hear(self, *words):
         for word in words:

@@ -11,7 +11,8 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.common.copying_wire import HeldThread, Peer, at_once, facts, open_files, sha256
-from vmcontroller.common.copying.outgoing import CHUNK_BYTES, Outgoing
+from vmcontroller.common.copying.course import CHUNK_BYTES
+from vmcontroller.common.copying.outgoing import Outgoing
 from vmcontroller.common.copying.reasons import Reason
 from vmcontroller.common.copying.source import BLOCK_BYTES, SourceFile, place_at
 from vmcontroller.common.errors import DeadlinePassed, NotConnected, TransferFailed

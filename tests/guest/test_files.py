@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 from twisted.internet.defer import Deferred, succeed
@@ -36,7 +37,7 @@ class GuestFilesCase(SynchronousTestCase):
 
     def new_files(self, in_thread):
         self.notes = Path(self.mktemp()).absolute()
-        notes = Notes(self.notes)
+        notes = Notes(self.notes, wall_s=time.time)
         notes.open()
         return GuestFiles(
             reactor=self.clock,
@@ -229,4 +230,4 @@ class TestGuestFiles(GuestFilesCase):
             writable=lambda: succeed(None),
             in_thread=at_once,
         )
-        self.assertTrue(Path(files._home).is_dir())
+        self.assertTrue(Path(files._sites.home).is_dir())

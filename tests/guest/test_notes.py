@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -10,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.common.copying_wire import facts, open_files
 from vmcontroller.common.copying.landing import NewFile
 from vmcontroller.common.copying.source import place_at
-from vmcontroller.guest.notes import Notes
+from vmcontroller.guest.notes import KEPT_MOST, KEPT_S, Notes
 
 ID = "0123456789abcdef0123456789abcdef"
 TEMPORARY = f".f.vmcontroller-{ID}"
@@ -23,7 +24,7 @@ class NotesTests(SynchronousTestCase):
         base = Path(self.mktemp()).resolve()
         self.folder, self.home = base / "state" / "copies", base / "home"
         self.home.mkdir(parents=True)
-        self.notes = Notes(self.folder)
+        self.notes = Notes(self.folder, wall_s=time.time)
         self.notes.open()
         self.before = open_files()
 
@@ -33,12 +34,12 @@ class NotesTests(SynchronousTestCase):
     def left(self) -> list[str]:
         return sorted(path.name for path in self.home.iterdir())
 
-    def start_again(self) -> None:
-        Notes(self.folder).open()
+    def start_again(self, later_s: float = KEPT_S + 60) -> None:
+        Notes(self.folder, wall_s=lambda: time.time() + later_s).open()
         self.assertEqual(open_files(), self.before)
 
     def test_killed(self) -> None:
-        """The file that a killed agent left, wherever it lies, goes at the next start."""
+        """The file that a killed agent left, wherever it lies, stays for a day, and goes then."""
         (self.home / "sub").mkdir()
         place = place_at("sub/f", home=str(self.home))
         self.notes.add(place, ID)
@@ -47,6 +48,8 @@ class NotesTests(SynchronousTestCase):
         new._close()
         place.close()
         (self.home / "sub" / "f").write_bytes(b"as it was")
+        self.start_again(later_s=3600)
+        self.assertTrue((self.home / "sub" / TEMPORARY).exists())
         self.start_again()
         self.assertEqual([path.name for path in (self.home / "sub").iterdir()], ["f"])
         self.assertEqual(list(self.folder.iterdir()), [])
@@ -95,12 +98,32 @@ class NotesTests(SynchronousTestCase):
         self.assertTrue((self.home / "real" / TEMPORARY).exists())
         self.assertTrue((self.home / TEMPORARY).is_symlink())
 
-    def test_directory_of_that_name(self) -> None:
-        """A directory is not removed, nor what is in it."""
-        (self.home / TEMPORARY).mkdir()
+    def test_directory(self) -> None:
+        """A directory that was being copied can't be gone on with: it goes at once, with all."""
+        (self.home / TEMPORARY / "sub").mkdir(parents=True)
+        (self.home / TEMPORARY / "sub" / "f").write_bytes(b"half")
         self.note(self.home / TEMPORARY)
-        self.start_again()
-        self.assertEqual(self.left(), [TEMPORARY])
+        self.start_again(later_s=0)
+        self.assertEqual(self.left(), [])
+        self.assertEqual(list(self.folder.iterdir()), [])
+
+    def test_too_many(self) -> None:
+        """No more than so many are kept, the latest; one of a copy under way is never removed."""
+        for number in range(KEPT_MOST + 3):
+            name = f".f.vmcontroller-{number}"
+            (self.home / name).write_bytes(b"half")
+            self.note(self.home / name, str(number))
+            moment = time.time() - 1000 + number
+            os.utime(self.folder / str(number), (moment, moment), follow_symlinks=False)
+        place = place_at("new", home=str(self.home))
+        self.notes.add(place, "1")
+        place.close()
+        self.notes.expire()
+        self.assertEqual(
+            {path.name for path in self.folder.iterdir()},
+            {"1", *map(str, range(3, KEPT_MOST + 3))},
+        )
+        self.assertEqual(len(self.left()), KEPT_MOST + 1)
 
     def test_what_is_no_note(self) -> None:
         """What else lies among the notes is left alone and does not keep the agent down."""

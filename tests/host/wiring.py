@@ -9,8 +9,10 @@ from twisted.internet.task import Clock
 
 from vmcontroller.host.commands.commands import Commands
 from vmcontroller.host.conversation import Conversation
+from vmcontroller.host.transfers.ledger import Ledger
 from vmcontroller.host.transfers.roots import AllowedRoots
 from vmcontroller.host.transfers.transfers import Transfers
+from vmcontroller.host.transfers.world import World
 
 
 async def at_once(function, *arguments):
@@ -29,10 +31,17 @@ def conversation_of(clock: Clock, send, home: str) -> Conversation:
         spool_dir=home,
     )
     conversation.transfers = Transfers(
-        clock=clock,
-        in_thread=at_once,
-        say=conversation.say,
-        writable=lambda: succeed(None),
-        roots=AllowedRoots([home]),
+        World(
+            clock=clock,
+            wall_s=clock.seconds,
+            in_thread=at_once,
+            say=conversation.say,
+            writable=lambda: succeed(None),
+            bulk=None,
+            ask_for_hello=conversation.ask_for_hello,
+            roots=AllowedRoots([home]).of,
+            ledger=Ledger(Path(home) / "transfers"),
+            resume_grace_s=300.0,
+        )
     )
     return conversation

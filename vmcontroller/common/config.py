@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal
 
 from vmcontroller.common import settings
@@ -12,6 +14,9 @@ from vmcontroller.common.model import guest_id
 from vmcontroller.common.settings import key, section
 
 STOMP_PORT = 61613
+
+ROLES = ("read", "operate", "exec", "files", "admin")
+"""What callers may be; where there are no users, all are `admin`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +104,47 @@ class FilesConfig:
         settings.absolute_paths,
         "directories that copies may read and write; STATE_DIR/exchange always is one",
     )
+    read_roots: tuple[str, ...] = key(
+        (), settings.absolute_paths, "directories that copies may only read"
+    )
+    role_roots: Mapping[str, tuple[str, ...]] = key(
+        MappingProxyType({}),
+        settings.paths_of(*ROLES),
+        "directories that copies of callers with a role may read and write, too: {role: [paths]}",
+    )
+    resume_grace: float = key(
+        300.0,
+        settings.seconds(0, 86400),
+        "seconds that a copy waits for a guest that is away, to go on with it",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandsConfig:
+    """`commands`: what is kept of commands in guests, and for how long."""
+
+    time_to_live: float = key(
+        86400.0, settings.seconds(1, 366 * 86400), "seconds that a result is kept for"
+    )
+    keep: int = key(
+        10_000, settings.whole(1, 1_000_000), "ended commands beyond this number are forgotten"
+    )
+    output_limit: int = key(
+        64 * 2**20,
+        settings.whole(0, 2**40),
+        "bytes kept of each stream of a command that has no output_limit of its own",
+    )
+    spool_limit_mib: int = key(
+        4096,
+        settings.whole(1, 2**30),
+        "what the output of all commands may take on the disk, and one guest half of; beyond it "
+        "output is cut, and the result says so",
+    )
+    lost_after: float = key(
+        3600.0,
+        settings.seconds(1, 366 * 86400),
+        "a guest whose VM runs and that is unheard for so many seconds loses its commands",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +156,7 @@ class HostConfig:
     hypervisor: HypervisorConfig = section(HypervisorConfig)
     guests: GuestsConfig = section(GuestsConfig)
     files: FilesConfig = section(FilesConfig)
+    commands: CommandsConfig = section(CommandsConfig)
     state_dir: str = key("/var/lib/vmcontroller", settings.absolute_path, "what must survive")
 
 

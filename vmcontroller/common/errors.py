@@ -111,6 +111,16 @@ class NoSuchCommand(VMControllerError):
         self.cmd_id = cmd_id
 
 
+class NoSuchTransfer(VMControllerError):
+    """No copy has this id: it never existed, or it ended too long ago."""
+
+    fault = "NO_SUCH_TRANSFER"
+
+    def __init__(self, transfer_id: str) -> None:
+        super().__init__(f"no copy has the id {transfer_id!r}; listTransfers() names them")
+        self.transfer_id = transfer_id
+
+
 class InvalidState(VMControllerError):
     """The virtual machine is in a state in which the operation makes no sense."""
 
@@ -133,6 +143,22 @@ class DeadlinePassed(VMControllerError):
         super().__init__(f"{what} within {deadline_s:g} s")
         self.what = what
         self.deadline_s = deadline_s
+
+
+class Busy(VMControllerError):
+    """There is too much of something just now; worth trying again a little later."""
+
+    fault = "BUSY"
+
+
+class NotStored(VMControllerError):
+    """The daemon could not write to its own disk, or read from it."""
+
+    fault = "NOT_STORED"
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(f"the database of commands: {problem}")
+        self.problem = problem
 
 
 class Unsupported(VMControllerError):

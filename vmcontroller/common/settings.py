@@ -11,7 +11,8 @@ import contextlib
 import dataclasses
 import ipaddress
 import re
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, TypeVar, cast
 
 import yaml
@@ -226,3 +227,14 @@ def absolute_paths(value: object) -> tuple[str, ...]:
     if not isinstance(value, list):
         raise ValueError("must be a list of absolute paths")
     return tuple(absolute_path(item) for item in value)
+
+
+def paths_of(*names: str) -> Check:
+    """A map from some of these names to lists of paths from the root."""
+
+    def check(value: object) -> Mapping[str, tuple[str, ...]]:
+        if not isinstance(value, dict) or not set(value) <= set(names):
+            raise ValueError(f"must be a map of lists of absolute paths, by {', '.join(names)}")
+        return MappingProxyType({name: absolute_paths(paths) for name, paths in value.items()})
+
+    return check

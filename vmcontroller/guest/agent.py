@@ -208,6 +208,10 @@ class Agent(Ears):
         self._files.heard_file_data(word)
 
     @override
+    def heard_file_hole(self, word: files.FileHole, sender: str) -> None:
+        self._files.heard_file_hole(word)
+
+    @override
     def heard_file_credit(self, word: files.FileCredit, sender: str) -> None:
         self._files.heard_file_credit(word)
 

@@ -51,7 +51,7 @@ class GuestAgent:
         self._config = config
         self._describe = describe or _describer(config)
         self._spool = Path(config.state_dir) / "commands"
-        self._notes = Notes(Path(config.state_dir) / "copies")
+        self._notes = Notes(Path(config.state_dir) / "copies", wall_s=time.time)
         self._kept = KeptCredential(Path(config.state_dir) / "credential")
         self._reactor = reactor
         self._endpoint = DiscoveredEndpoint(

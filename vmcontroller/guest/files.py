@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Final, cast
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorThreads, IReactorTime
@@ -21,10 +21,10 @@ from vmcontroller.common.copying.course import (
     as_reason,
     threads_of,
 )
+from vmcontroller.common.copying.ends import Source
 from vmcontroller.common.copying.incoming import Incoming
 from vmcontroller.common.copying.outgoing import Outgoing
 from vmcontroller.common.copying.reasons import Reason, reported
-from vmcontroller.common.copying.source import Place, SourceFile, place_at
 from vmcontroller.common.errors import NotConnected, TransferFailed, VMControllerError
 from vmcontroller.common.words.ears import Word
 from vmcontroller.common.words.files import (
@@ -34,13 +34,18 @@ from vmcontroller.common.words.files import (
     FileEnd,
     FileFailed,
     FileGet,
+    FileHole,
     FilePut,
     FileReady,
 )
 from vmcontroller.guest.bulk import Bulk, Line
 from vmcontroller.guest.notes import TRANSFER_ID, Notes
+from vmcontroller.guest.sites import Sites
 
-_HeardOnce = FileCredit | FileData | FileDone | FileEnd | FileReady
+RESUMES_SINCE: Final = 3
+"""The protocol of hosts that go on with a broken copy, and know holes."""
+
+_HeardOnce = FileCredit | FileData | FileHole | FileDone | FileEnd | FileReady
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,8 +85,10 @@ class GuestFiles:
         self._in_thread = in_thread or threads_of(cast(IReactorThreads, reactor))
         self._first = Way(say=say, writable=writable)
         self._bulk = bulk or Bulk(clock=reactor, first=self._first, build=lambda _outcome: None)
-        self._home = home or _home()
-        self._notes = notes
+        self._sites = Sites(
+            clock=reactor, in_thread=self._in_thread, home=home or _home(), notes=notes
+        )
+        self._protocol = 1
         self._idle_deadline_s = idle_deadline_s
         self._transfers: dict[str, _Transfer] = {}
         self._past: deque[str] = deque(maxlen=64)
@@ -89,19 +96,29 @@ class GuestFiles:
     def heard_file_put(self, word: FilePut) -> None:
         """Receive a file."""
         course, line = self._course(word.transfer_id)
-        incoming = Incoming(course, facts=word.facts)
-        self._begin(course, line, incoming, lambda: self._receive(course, incoming, word))
+        incoming = Incoming(course, facts=word.facts, resumed=word.resume)
+        self._begin(
+            course,
+            line,
+            incoming,
+            lambda: self._receive(course, incoming, word),
+            again=word.resume,
+        )
 
     def heard_file_get(self, word: FileGet) -> None:
         """Send a file."""
         course, line = self._course(word.transfer_id)
         outgoing = Outgoing(course, credit_bytes=word.credit_bytes)
-        self._begin(course, line, outgoing, lambda: self._send(course, outgoing, word))
+        # The host asks anew only for what it knows to have broken off.
+        self._begin(course, line, outgoing, lambda: self._send(course, outgoing, word), again=True)
 
     def heard_file_ready(self, word: FileReady) -> None:
         self._heard(word)
 
     def heard_file_data(self, word: FileData) -> None:
+        self._heard(word)
+
+    def heard_file_hole(self, word: FileHole) -> None:
         self._heard(word)
 
     def heard_file_credit(self, word: FileCredit) -> None:
@@ -114,13 +131,16 @@ class GuestFiles:
         self._heard(word)
 
     def heard_file_failed(self, word: FileFailed) -> None:
-        """End the transfer that the host gave up."""
+        """End the transfer that the host gave up, or lost sight of."""
+        why = reported(word.reason, word.detail)
         transfer = self._transfers.get(word.transfer_id)
         if transfer is not None:
-            transfer.course.end(reported(word.reason, word.detail), peer_knows=True)
+            transfer.course.end(why, peer_knows=True)
+        elif why.reason != Reason.CONNECTION_LOST and TRANSFER_ID.fullmatch(word.transfer_id):
+            _ = Deferred.fromCoroutine(self._sites.forget(word.transfer_id))
 
     def connection_lost(self, reason: str) -> None:
-        """End every transfer; temporary files are removed."""
+        """End every transfer for now; what has come is kept for the host to go on with."""
         for transfer in tuple(self._transfers.values()):
             lost = TransferFailed(Reason.CONNECTION_LOST, reason)
             transfer.course.end(lost, peer_knows=True)
@@ -128,15 +148,22 @@ class GuestFiles:
 
     def host_speaks(self, protocol: int) -> None:
         """Note that the host has answered HELLO, and which version both speak."""
+        self._protocol = protocol
         self._bulk.host_speaks(protocol)
 
     async def stop(self) -> None:
-        """End every transfer, tell the host, and return when nothing of them is left."""
+        """End every transfer, tell the host, and return when nothing of them is open."""
+        reason = Reason.CONNECTION_LOST if self._resumes else Reason.CANCELLED
         running = tuple(self._transfers.values())
         for transfer in running:
-            transfer.course.end(TransferFailed(Reason.CANCELLED, "the agent is stopping"))
+            transfer.course.end(TransferFailed(reason, "the agent is stopping"))
         for transfer in running:
             await transfer.over
+        await self._sites.leave()
+
+    @property
+    def _resumes(self) -> bool:
+        return self._protocol >= RESUMES_SINCE
 
     def _course(self, transfer_id: str) -> tuple[Course, Line]:
         line = self._bulk.line()
@@ -162,9 +189,13 @@ class GuestFiles:
         line: Line,
         half: Incoming | Outgoing,
         work: Callable[[], Coroutine[Deferred[None], object, None]],
+        *,
+        again: bool,
     ) -> None:
+        """`again`: the host may have lost sight of this transfer, and begin it once more."""
         transfer_id = course.transfer_id
-        if transfer_id in self._transfers:
+        before = self._transfers.get(transfer_id)
+        if before is not None and not again:
             self.log.info("a transfer was begun twice: {id}", id=transfer_id)
             return
         if not TRANSFER_ID.fullmatch(transfer_id):
@@ -172,10 +203,16 @@ class GuestFiles:
             return
         transfer = _Transfer(course=course, line=line, half=half, over=Deferred())
         self._transfers[transfer_id] = transfer
-        _ = Deferred.fromCoroutine(self._carry_out(transfer, work))
+        if before is not None:
+            lost = TransferFailed(Reason.CONNECTION_LOST, "the host has begun it anew")
+            before.course.end(lost, peer_knows=True)
+        _ = Deferred.fromCoroutine(self._carry_out(transfer, work, before))
 
     async def _carry_out(
-        self, transfer: _Transfer, work: Callable[[], Coroutine[Deferred[None], object, None]]
+        self,
+        transfer: _Transfer,
+        work: Callable[[], Coroutine[Deferred[None], object, None]],
+        before: _Transfer | None,
     ) -> None:
         course = transfer.course
 
@@ -184,6 +221,8 @@ class GuestFiles:
             course.end(TransferFailed(Reason.CONNECTION_LOST, why))
 
         try:
+            if before is not None:
+                await before.over
             if await transfer.line.open(lost):
                 course.use_bulk()
             await work()
@@ -193,41 +232,56 @@ class GuestFiles:
                 self.log.failure("a transfer failed for no known reason")
             course.say_failed(error, detailed=True)
         finally:
-            del self._transfers[course.transfer_id]
-            self._past.append(course.transfer_id)
+            if self._transfers.get(course.transfer_id) is transfer:
+                del self._transfers[course.transfer_id]
+                self._past.append(course.transfer_id)
             transfer.line.close()
             transfer.over.callback(None)
 
     async def _receive(self, course: Course, incoming: Incoming, word: FilePut) -> None:
-        place = await course.uncut(self._noted_place, word)
+        site = await self._sites.open(course, word)
         try:
-            await incoming.receive(place, word.facts, say_ready=True)
-        finally:
-            place.close()
-            if self._notes is not None:
-                await course.uncut(self._notes.drop, word.transfer_id)
+            await incoming.receive(site, say_ready=True, keeps=self._resumes)
+        except BaseException:
+            await self._sites.put_away(word.transfer_id, site)
+            raise
+        await self._sites.finished(word.transfer_id, site)
         course.say(FileDone(transfer_id=course.transfer_id))
 
     async def _send(self, course: Course, outgoing: Outgoing, word: FileGet) -> None:
-        source = await course.uncut(self._open, word.path)
+        source, have_bytes = await self._source(course, outgoing, word)
         try:
             course.check()
-            course.say(FileReady(transfer_id=course.transfer_id, facts=source.facts))
+            outgoing.go_on(have_bytes, instead_of=word.have_bytes)
+            course.say(
+                FileReady(
+                    transfer_id=course.transfer_id,
+                    facts=source.facts,
+                    have_bytes=have_bytes,
+                    have_sha256=word.have_sha256 if have_bytes else "",
+                )
+            )
             await outgoing.send(source)
         finally:
             await course.uncut(source.close)
 
-    def _open(self, path: str) -> SourceFile:
-        return SourceFile.open(self._place(path))
+    async def _source(
+        self, course: Course, outgoing: Outgoing, word: FileGet
+    ) -> tuple[Source, int]:
+        """Open what is to be sent, and say from where on: what the host has, if that is right."""
 
-    def _place(self, path: str) -> Place:
-        return place_at(path, home=self._home)
+        def open_it() -> Source:
+            return self._sites.source(word, holes=self._resumes)
 
-    def _noted_place(self, word: FilePut) -> Place:
-        place = self._place(word.path)
-        if self._notes is not None:
-            self._notes.add(place, word.transfer_id)
-        return place
+        source = await course.uncut(open_it)
+        try:
+            if await outgoing.matches(source, word.have_bytes, word.have_sha256):
+                return source, word.have_bytes
+        except BaseException:
+            await course.uncut(source.close)
+            raise
+        await course.uncut(source.close)
+        return await course.uncut(open_it), 0
 
     def _heard(self, word: _HeardOnce) -> None:
         transfer = self._transfers.get(word.transfer_id)

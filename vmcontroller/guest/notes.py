@@ -1,21 +1,31 @@
-"""Notes about temporary files of copies under way, so that an agent that was killed clears them
-away at its next start. Everything here blocks on the disk.
+"""Notes about temporary files of copies under way, so that an agent that was killed finds them at
+its next start: for a day, if the host goes on with the copy, and then they are cleared away.
+
+Everything here blocks on the disk.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import stat
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 from twisted.logger import Logger
 
-from vmcontroller.common.copying.landing import is_temporary, remove_leftover, temporary_name
-from vmcontroller.common.copying.source import Place, open_below
+from vmcontroller.common.copying.leftovers import remove_at, temporary_name
+from vmcontroller.common.copying.source import Place
 
 TRANSFER_ID: Final = re.compile(r"[0-9A-Za-z-]{1,64}")
 """What a transfer's id may be: it becomes a part of a file's name."""
+
+KEPT_S: Final = 86_400.0
+"""So long is kept what the host may go on with."""
+
+KEPT_MOST: Final = 16
+"""So many are kept; the oldest go first."""
 
 
 class Notes:
@@ -27,57 +37,80 @@ class Notes:
 
     _log = Logger()
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, wall_s: Callable[[], float]) -> None:
+        """`wall_s` is the time of day; where it jumps, things are kept longer or shorter."""
         self._folder = folder
+        self._wall_s = wall_s
+        self._active: set[str] = set()
 
     def open(self) -> None:
-        """Make the folder, and remove the files that an earlier run noted and left.
+        """Make the folder, and remove what an earlier run left and nobody may go on with.
 
         Raises OSError where the folder can't be had.
         """
         if self._folder.is_symlink():
             self._folder.unlink()
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for name in os.listdir(self._folder):
-            if TRANSFER_ID.fullmatch(name):
-                self._settle(name)
+        for transfer_id in self._noted():
+            if not self._is_file(transfer_id):  # a directory can't be gone on with
+                self.remove(transfer_id)
+        self.expire()
 
     def add(self, place: Place, transfer_id: str) -> None:
         """Note the temporary file that is about to be made; no copy fails for want of a note."""
+        self._active.add(transfer_id)
         try:
             directory = os.readlink(f"/proc/self/fd/{place.directory_fd}")
             temporary = os.path.join(directory, temporary_name(place.name, transfer_id))
+            (self._folder / transfer_id).unlink(missing_ok=True)
             os.symlink(temporary, self._folder / transfer_id)
         except OSError as error:
             self._log.warn("no note of {id}: {error}", id=transfer_id, error=error)
 
     def drop(self, transfer_id: str) -> None:
         """Forget a transfer whose temporary file is in place or removed."""
+        self._active.discard(transfer_id)
         try:
             (self._folder / transfer_id).unlink(missing_ok=True)
         except OSError as error:
             self._log.warn("a note of {id} stays: {error}", id=transfer_id, error=error)
 
-    def _settle(self, transfer_id: str) -> None:
-        # What has another name than this transfer's temporary files have, or is reached through
-        # a link, is not ours and stays. A note whose file can't be removed now is kept.
+    def remove(self, transfer_id: str) -> None:
+        """Remove what a transfer left, and forget it.
+
+        A note whose file can't be removed now is kept.
+        """
+        if transfer_id in self._active or transfer_id not in self._noted():
+            return
         note = self._folder / transfer_id
         try:
-            directory, name = os.path.split(os.readlink(note))
-            if directory.startswith("/") and is_temporary(name, transfer_id):
-                self._remove(directory, name)
+            remove_at(os.readlink(note), transfer_id)
             note.unlink()
         except OSError as error:
             self._log.warn("leftovers of {id} may stay: {error}", id=transfer_id, error=error)
 
-    def _remove(self, directory: str, name: str) -> None:
+    def expire(self) -> None:
+        """Remove what was left for too long, or is too much; not of transfers under way."""
+        by_age = []
+        for transfer_id in self._noted() - self._active:
+            try:
+                noted_s = os.lstat(self._folder / transfer_id).st_mtime
+            except OSError:
+                continue
+            by_age.append((noted_s, transfer_id))
+        by_age.sort(reverse=True)
+        for number, (noted_s, transfer_id) in enumerate(by_age):
+            if number >= KEPT_MOST or self._wall_s() - noted_s > KEPT_S:
+                self.remove(transfer_id)
+
+    def _noted(self) -> set[str]:
         try:
-            directory_fd = open_below("/", [part for part in directory.split("/") if part])
-        except (FileNotFoundError, NotADirectoryError):
-            return
+            return {name for name in os.listdir(self._folder) if TRANSFER_ID.fullmatch(name)}
+        except OSError:
+            return set()
+
+    def _is_file(self, transfer_id: str) -> bool:
         try:
-            remove_leftover(directory_fd, name)
-        except FileNotFoundError:
-            return
-        finally:
-            os.close(directory_fd)
+            return stat.S_ISREG(os.lstat(os.readlink(self._folder / transfer_id)).st_mode)
+        except OSError:
+            return False

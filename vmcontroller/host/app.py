@@ -43,8 +43,10 @@ from vmcontroller.host.operations.operations import Operations
 from vmcontroller.host.reach import Reach
 from vmcontroller.host.recent_events import RecentEvents
 from vmcontroller.host.state_dir import StateDir
+from vmcontroller.host.transfers.ledger import Ledger
 from vmcontroller.host.transfers.roots import AllowedRoots
 from vmcontroller.host.transfers.transfers import Transfers
+from vmcontroller.host.transfers.world import World
 from vmcontroller.host.xmlrpc.resource import site
 
 HOUSEKEEPING_S = 5.0
@@ -118,13 +120,24 @@ class HostDaemon:
             ask_for_hello=self._conversation.ask_for_hello,
             spool_dir=str(self._state_dir.commands),
         )
+        files = self._config.files
         self._transfers = Transfers(
-            clock=self._reactor,
-            in_thread=self._in_thread,
-            say=self._conversation.say,
-            writable=self._client.writable,
-            bulk=self._bulk_way,
-            roots=AllowedRoots([str(self._state_dir.exchange), *self._config.files.roots]),
+            World(
+                clock=self._reactor,
+                wall_s=time.time,
+                in_thread=self._in_thread,
+                say=self._conversation.say,
+                writable=self._client.writable,
+                bulk=self._bulk_way,
+                ask_for_hello=self._conversation.ask_for_hello,
+                roots=AllowedRoots(
+                    [str(self._state_dir.exchange), *files.roots],
+                    read_only=files.read_roots,
+                    of_roles=files.role_roots,
+                ).of,
+                ledger=Ledger(self._state_dir.transfers),
+                resume_grace_s=files.resume_grace,
+            )
         )
         self._adoption = Adoption(
             clock=self._reactor,
@@ -162,6 +175,7 @@ class HostDaemon:
     async def start(self) -> None:
         """Open everything; raises VMControllerError when the daemon can't do its work."""
         self._state_dir.open()
+        self._transfers.open()
         self._adoption.credentials = open_credentials(self._state_dir.path)
         self._client.startService()
         if not self._config.broker.is_external:
@@ -257,6 +271,7 @@ class HostDaemon:
     def _keep_house(self) -> None:
         self._conversation.guests.expire(self._reactor.seconds())
         self._commands.expire()
+        self._transfers.expire()
 
     def _vm_changed(self, change: VmChanged) -> None:
         self.operations.vm_changed(change)
@@ -281,6 +296,7 @@ class HostDaemon:
     def _broker_lost(self, reason: str) -> None:
         if self._client.running:  # else it is us who stop
             self._log.warn("the daemon lost the broker: {reason}", reason=reason)
+            self._transfers.broker_lost(f"the daemon lost the broker: {reason}")
 
     def _send(self, destination: str, body: bytes, headers: Mapping[str, str]) -> None:
         self._client.send(destination, body, headers)

@@ -165,7 +165,6 @@ class Conversation(Ears):
                 version=word.agent_version,
                 more=more,
             )
-        self.transfers.guest_lost(guest, "the agent has connected anew")
         offsets = self.commands.reconcile(guest, word.commands, word.session)
         self.say(
             guest,
@@ -176,6 +175,7 @@ class Conversation(Ears):
                 commands=offsets,
             ),
         )
+        self.transfers.guest_there(guest, anew=_is_anew(known, record))
         self._give_what_is_owed(record)
         self._measure(guest)
         for ping_id, (asked, _) in list(self._pings.items()):
@@ -280,6 +280,10 @@ class Conversation(Ears):
         self.transfers.heard_file_data(word, GuestId(sender))
 
     @override
+    def heard_file_hole(self, word: files.FileHole, sender: str) -> None:
+        self.transfers.heard_file_hole(word, GuestId(sender))
+
+    @override
     def heard_file_credit(self, word: files.FileCredit, sender: str) -> None:
         self.transfers.heard_file_credit(word, GuestId(sender))
 
@@ -294,3 +298,13 @@ class Conversation(Ears):
     @override
     def heard_file_failed(self, word: files.FileFailed, sender: str) -> None:
         self.transfers.heard_file_failed(word, GuestId(sender))
+
+
+def _is_anew(before: Guest | None, now: Guest) -> bool:
+    """Tell whether a HELLO comes by another connection than the one before.
+
+    Agents of old don't count their connections.
+    """
+    if before is None or now.protocol < 3:
+        return True
+    return (before.session, before.epoch) != (now.session, now.epoch)

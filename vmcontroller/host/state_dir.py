@@ -6,7 +6,7 @@ import fcntl
 import os
 from pathlib import Path
 
-from vmcontroller.common.copying.landing import sweep
+from vmcontroller.common.copying.leftovers import sweep
 from vmcontroller.common.errors import ConfigError
 
 
@@ -19,6 +19,8 @@ class StateDir:
         """What is copied into and out of guests."""
         self.commands = self.path / "commands"
         """The output of commands."""
+        self.transfers = self.path / "transfers"
+        """Notes of copies that were interrupted."""
         self._lock: int | None = None
 
     def open(self) -> None:
@@ -28,13 +30,14 @@ class StateDir:
         """
         try:
             self.path.mkdir(mode=0o711, parents=True, exist_ok=True)
-            for directory in (self.exchange, self.commands):
+            for directory in (self.exchange, self.commands, self.transfers):
                 directory.mkdir(mode=0o700, exist_ok=True)
             self._lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             for left in self.commands.iterdir():
                 left.unlink()  # output that a daemon left that was killed
-            sweep(str(self.exchange))  # and halves of copies
+            noted = {note.stem for note in self.transfers.glob("*.json")}
+            sweep(str(self.exchange), keep=noted)  # and halves of copies
         except BlockingIOError:
             raise ConfigError(
                 "state_dir", str(self.path), "is in use by another vmcontroller-host"

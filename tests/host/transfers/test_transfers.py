@@ -11,10 +11,11 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.common.copying_wire import GUEST, HeldThread, Wire, facts, open_files
-from vmcontroller.common.copying.outgoing import CHUNK_BYTES
+from vmcontroller.common.copying.course import CHUNK_BYTES
 from vmcontroller.common.copying.reasons import Reason
 from vmcontroller.common.errors import AccessDenied, DeadlinePassed, TransferFailed
 from vmcontroller.common.words.files import FileData
+from vmcontroller.common.words.presence import PROTOCOL_VERSION
 
 SIZES = st.one_of(
     st.integers(0, 3 * 2**20),
@@ -25,12 +26,14 @@ SIZES = st.one_of(
 
 
 class WireCase(SynchronousTestCase):
+    protocol = PROTOCOL_VERSION
+
     def setUp(self):
         self.wire = self.new_wire()
         self.before = open_files()
 
     def new_wire(self, **kwargs):
-        return Wire(self.mktemp(), self.mktemp(), **kwargs)
+        return Wire(self.mktemp(), self.mktemp(), protocol=self.protocol, **kwargs)
 
     def assert_failed(self, result, reason, error=TransferFailed):
         failure = self.failureResultOf(result, error)
@@ -46,6 +49,7 @@ class WireCase(SynchronousTestCase):
         self.assertEqual(self.wire.clock.getDelayedCalls(), [])
         self.assertEqual(self.wire.transfers._transfers, {})
         self.assertEqual(self.wire.guest._transfers, {})
+        self.assertEqual(self.wire.kept(), [])
 
 
 class TestCopies(WireCase):
@@ -232,11 +236,13 @@ class TestRefusals(WireCase):
         self.assertEqual(self.wire.spoken, [])
 
     def test_no_connection(self):
-        """A guest that can't be reached is a lost connection."""
+        """A guest that can't be reached all the while is a lost connection."""
         (self.wire.exchange / "f").write_bytes(b"abc")
         self.wire.cut = True
-        self.assert_failed(self.wire.put("f"), Reason.CONNECTION_LOST)
-        self.assert_failed(self.wire.get("f"), Reason.CONNECTION_LOST)
+        results = self.wire.put("f"), self.wire.get("f")
+        self.wire.clock.advance(301)
+        for result in results:
+            self.assert_failed(result, Reason.CONNECTION_LOST)
 
     def test_host_disk_fails_after_ready(self):
         """The guest hears that the host gave up, but none of the host's paths."""
@@ -250,6 +256,10 @@ class TestRefusals(WireCase):
 
 
 class TestEnds(WireCase):
+    """With agents and hosts of old, which begin a broken copy from its beginning."""
+
+    protocol = 2
+
     def under_way(self):
         """Both a put and a get in their middle."""
         for directory in (self.wire.exchange, self.wire.home):
@@ -321,8 +331,8 @@ class TestEnds(WireCase):
         results = self.under_way()
         self.successResultOf(Deferred.fromCoroutine(self.wire.transfers.stop()))
         for result in results:
-            self.assert_failed(result, Reason.CANCELLED)
-        self.assert_failed(self.wire.put("f"), Reason.CANCELLED)
+            self.assert_failed(result, Reason.CONNECTION_LOST)
+        self.assert_failed(self.wire.put("f"), Reason.CONNECTION_LOST)
 
     def test_agent_stops(self):
         """An agent that stops ends its copies and tells the host."""
@@ -340,7 +350,7 @@ class TestEnds(WireCase):
         self.wire.guest._past.clear()
         (put, get) = self.wire.transfers._transfers.values()
         for transfer in (put, get):
-            chunk = FileData(transfer_id=transfer.course.transfer_id, offset=0, data=b"x")
+            chunk = FileData(transfer_id=transfer.transfer_id, offset=0, data=b"x")
             self.wire.guest.heard_file_data(chunk)
             self.wire.guest.heard_file_data(chunk)
         self.assertEqual(len(self.wire.queue), 2)

@@ -8,14 +8,18 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import re
+import resource
 import stat
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
+from vmcontroller.common.copying.holding import hash_zeros, hold, release
+from vmcontroller.common.copying.leftovers import remove_leftover, temporary_name
+from vmcontroller.common.copying.owners import Owners
 from vmcontroller.common.copying.reasons import Reason, explained
 from vmcontroller.common.copying.source import Place, must_be_file
+from vmcontroller.common.copying.space import must_fit
 from vmcontroller.common.errors import TransferFailed
 from vmcontroller.common.words.files import FileFacts
 
@@ -29,13 +33,11 @@ FLUSH_BYTES: Final = 8 * 2**20
 KEPT_MODE: Final = 0o777
 """Set-user-ID, set-group-ID and sticky are dropped: a copy must not hand out rights."""
 
-RESERVE_MOST_BYTES: Final = 256 * 2**20
-RESERVE_PART: Final = 20
-"""Of a file system's size; the reserve is this part of it, or the bytes above if that is less."""
+FOUND_BYTES: Final = 256 * 2**20
+"""So much of a file that was found is hashed in one step."""
 
-_NAME_BYTES: Final = 128
-_OWN_ID: Final = re.compile(r"[0-9a-f]{32}")
-"""The ids that the host gives to transfers."""
+SPARSE_AHEAD_BYTES: Final = 64 * 2**20
+"""Where there will be holes space is held no further ahead, for it is not known where they are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,54 +55,24 @@ class Terms:
 TRUSTING: Final = Terms()
 
 
-def temporary_name(name: str, transfer_id: str) -> str:
-    """Return the name under which a file is written; short enough whatever its own name is."""
-    return f".{os.fsencode(name)[:_NAME_BYTES].decode(errors='ignore')}.vmcontroller-{transfer_id}"
-
-
-def is_temporary(name: str, transfer_id: str) -> bool:
-    """Return whether this is a name that temporary_name makes for this transfer."""
-    pattern = rf"\..*\.vmcontroller-{re.escape(transfer_id)}"
-    return re.fullmatch(pattern, name, re.DOTALL) is not None
-
-
-def remove_leftover(directory_fd: int, name: str) -> None:
-    """Remove a temporary file that a killed process left; what is no regular file stays."""
-    found = os.stat(name, dir_fd=directory_fd, follow_symlinks=False)
-    if stat.S_ISREG(found.st_mode):
-        os.unlink(name, dir_fd=directory_fd)
-
-
-def sweep(path: str) -> None:
-    """Remove the temporary files that a killed process left in a directory.
-
-    Only while nothing is copied. Those below it are not looked for. Raises OSError.
-    """
-    directory_fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        for name in os.listdir(directory_fd):
-            transfer_id = name[-32:]
-            if _OWN_ID.fullmatch(transfer_id) and is_temporary(name, transfer_id):
-                remove_leftover(directory_fd, name)
-    finally:
-        os.close(directory_fd)
-
-
-def reserve_bytes(disk_bytes: int) -> int:
-    """Return what stays free of a file system of this size: 5 % of it, at most 256 MiB."""
-    return min(disk_bytes // RESERVE_PART, RESERVE_MOST_BYTES)
-
-
 class NewFile:
-    """A file that comes into being beside its place and takes it when it is verified."""
+    """A file that comes into being beside its place and takes it when it is verified: a Landing."""
 
     def __init__(
-        self, place: Place, transfer_id: str, facts: FileFacts, terms: Terms = TRUSTING
+        self,
+        place: Place,
+        transfer_id: str,
+        facts: FileFacts,
+        terms: Terms = TRUSTING,
+        *,
+        find: bool = False,
     ) -> None:
-        """Create the temporary file and hold space for it; `place` stays the caller's to close.
+        """Create the temporary file and hold space for it; `place` is to stay open, too.
 
-        Raises TransferFailed: IS_A_DIRECTORY or NOT_A_FILE for what lies there, DISK_FULL,
-        PERMISSION_DENIED …; then nothing was left behind.
+        `find`: go on with what a process that was killed left of this transfer, if that is
+        there; it is all hashed when recall() has said so. Raises TransferFailed: IS_A_DIRECTORY
+        or NOT_A_FILE for what lies there, DISK_FULL, PERMISSION_DENIED …; then nothing was left
+        behind.
         """
         found = place.kind()
         if found is not None:
@@ -108,47 +80,99 @@ class NewFile:
         self.facts = facts
         self.written_bytes = 0
         self._place = place
+        self._found_bytes = 0
         self._terms = terms
         self._held_bytes = 0
         self._temporary = temporary_name(place.name, transfer_id)
         self._digest = hashlib.sha256()
         self._synced_bytes = self._flushed_bytes = 0
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         with explained(place.shown):
-            self._fd = os.open(self._temporary, flags, 0o600, dir_fd=place.directory_fd)
-        self._open = True
+            self._fd = self._open(place, find=find)
+        self._is_open = True
         try:
-            self._hold_space(0)
+            if not self._found_bytes:
+                self._hold_space(0)
         except BaseException:
             self.discard()
             raise
 
-    def write(self, data: bytes | bytearray) -> None:
+    def _open(self, place: Place, *, find: bool) -> int:
+        flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        if find:
+            with suppress(FileNotFoundError):
+                found = os.stat(self._temporary, dir_fd=place.directory_fd, follow_symlinks=False)
+                if self._is_ours(found):
+                    self._found_bytes = found.st_size
+                    return os.open(self._temporary, flags, dir_fd=place.directory_fd)
+                remove_leftover(place.directory_fd, self._temporary)
+        create = flags | os.O_CREAT | os.O_EXCL
+        return os.open(self._temporary, create, 0o600, dir_fd=place.directory_fd)
+
+    def _is_ours(self, found: os.stat_result) -> bool:
+        return (
+            stat.S_ISREG(found.st_mode)
+            and (found.st_uid, found.st_nlink) == (os.geteuid(), 1)
+            and found.st_size <= self.facts.size_bytes
+        )
+
+    def recall(self) -> bool:
+        """Hash a part of what was found; return whether there is more of it."""
+        if not self._found_bytes:
+            return False
+        with explained(self._place.shown):
+            stop_bytes = min(self._found_bytes, self.written_bytes + FOUND_BYTES)
+            while self.written_bytes < stop_bytes:
+                length_bytes = min(2**20, stop_bytes - self.written_bytes)
+                block = os.pread(self._fd, length_bytes, self.written_bytes)
+                if not block:
+                    break
+                self._digest.update(block)
+                self.written_bytes += len(block)
+            more = self.written_bytes < self._found_bytes
+            if not more:
+                self._found_bytes = 0
+                self._held_bytes = self._flushed_bytes = self._synced_bytes = self.written_bytes
+        return more
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
         """Append; TransferFailed DISK_FULL, IO_ERROR …"""
         with explained(self._place.shown), memoryview(data) as rest:
             self._hold_space(len(rest))
             done = 0
             while done < len(rest):
-                done += os.write(self._fd, rest[done:])
+                done += os.pwrite(self._fd, rest[done:], self.written_bytes + done)
             self._digest.update(rest)
             self.written_bytes += done
             self._write_out()
 
+    def hole(self, length_bytes: int) -> None:
+        """Append zeros that take no space; TransferFailed TOO_LARGE …"""
+        with explained(self._place.shown):
+            release(self._fd, self.written_bytes)
+            self.written_bytes += length_bytes
+            os.ftruncate(self._fd, self.written_bytes)
+            self._held_bytes = self.written_bytes
+            hash_zeros(self._digest, length_bytes)
+
+    def prefix(self) -> str:
+        """Return the SHA-256 of what is written so far, in hex."""
+        return self._digest.hexdigest()
+
     def put_in_place(self, sha256: str) -> None:
-        """Verify, give it its mode and time, and rename it over whatever file lay there.
+        """Verify, give it its owner, mode and time, and rename it over whatever file lay there.
 
         Raises TransferFailed DIGEST_MISMATCH when its bytes are not those that were meant.
         """
         if self._digest.hexdigest() != sha256:
             raise TransferFailed(
                 Reason.DIGEST_MISMATCH,
-                f"{self._place.shown!r}: SHA-256 is {self._digest.hexdigest()}, not {sha256!r}",
+                f"{self._place.shown!r}: the bytes that came are not those that were sent",
             )
         directory_fd = self._place.directory_fd
         with explained(self._place.shown):
-            with suppress(PermissionError):  # vfat and its like keep neither
-                os.fchmod(self._fd, self.facts.mode & KEPT_MODE)
-                os.utime(self._fd, ns=(self.facts.mtime_ns, self.facts.mtime_ns))
+            Owners().give(self._fd, self.facts.owner, self.facts.group)
+            os.fchmod(self._fd, self.facts.mode & KEPT_MODE)
+            os.utime(self._fd, ns=(self.facts.mtime_ns, self.facts.mtime_ns))
             os.fsync(self._fd)
             os.rename(
                 self._temporary,
@@ -156,7 +180,6 @@ class NewFile:
                 src_dir_fd=directory_fd,
                 dst_dir_fd=directory_fd,
             )
-            self._close()
             # A directory that may be written but not listed can't be opened to be synced.
             with suppress(PermissionError):
                 listing_fd = os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=directory_fd)
@@ -164,49 +187,70 @@ class NewFile:
                     os.fsync(listing_fd)
                 finally:
                     os.close(listing_fd)
+            self._close()
+
+    def suspend(self) -> None:
+        """Keep what is there, synced and without space that is held ahead; see Landing.suspend."""
+        with explained(self._place.shown):
+            release(self._fd, self.written_bytes)
+            os.fdatasync(self._fd)
+            self._held_bytes = self._synced_bytes = self._flushed_bytes = self.written_bytes
+
+    def resume(self) -> None:
+        """Go on; TransferFailed IO_ERROR when somebody has removed or cut what was kept."""
+        with explained(self._place.shown):
+            found = os.fstat(self._fd)
+            if not found.st_nlink or found.st_size != self.written_bytes:
+                raise OSError(errno.EIO, "what was kept of the copy is there no more")
+
+    def close(self) -> None:
+        """Let go of it and leave what was kept on the disk, for another process to find."""
+        if self._is_open:
+            self._close()
 
     def discard(self) -> None:
         """Remove the temporary file; nothing happens once the file is in place."""
-        if self._open:
-            self._close()
+        if self._is_open:
             with explained(self._place.shown), suppress(FileNotFoundError):
-                os.unlink(self._temporary, dir_fd=self._place.directory_fd)
+                try:
+                    os.unlink(self._temporary, dir_fd=self._place.directory_fd)
+                finally:
+                    self._close()
 
     def _close(self) -> None:
-        self._open = False
+        self._is_open = False
         os.close(self._fd)
 
     def _hold_space(self, coming_bytes: int) -> None:
         """Hold space for what comes now, and ahead as far as the terms allow."""
-        size_bytes = self.facts.size_bytes
         needed_bytes = self.written_bytes + coming_bytes
-        ahead_bytes = self._terms.ahead_bytes
         if self._held_bytes and needed_bytes <= self._held_bytes:
             return
-        goal_bytes = size_bytes
+        sparse = self.facts.data_bytes is not None
+        ahead_bytes = self._terms.ahead_bytes
+        if sparse and ahead_bytes is None:
+            ahead_bytes = SPARSE_AHEAD_BYTES
+        goal_bytes = self.facts.size_bytes
         if ahead_bytes is not None:
-            goal_bytes = min(size_bytes, needed_bytes + ahead_bytes)
+            goal_bytes = min(goal_bytes, needed_bytes + ahead_bytes)
         fresh_bytes = goal_bytes - self._held_bytes
         if fresh_bytes <= 0:
             return
         with explained(self._place.shown):
-            self._must_fit(size_bytes - self._held_bytes)
-            try:
-                os.posix_fallocate(self._fd, self._held_bytes, fresh_bytes)
-            except OSError as error:
-                if error.errno not in {errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS}:
-                    raise
+            self._must_fit(fresh_bytes if sparse else self.facts.size_bytes - self._held_bytes)
+            hold(self._fd, self._held_bytes, fresh_bytes)
         self._held_bytes = goal_bytes
 
     def _must_fit(self, more_bytes: int) -> None:
-        space = os.fstatvfs(self._fd)
-        blocks = space.f_bavail if os.geteuid() else space.f_bfree
-        kept_bytes = 0
-        if self._terms.keep_reserve:
-            kept_bytes = reserve_bytes(space.f_blocks * space.f_frsize)
-        if blocks * space.f_frsize < more_bytes + kept_bytes:
-            kept = f", of which {kept_bytes} stay free" if kept_bytes else ""
-            raise OSError(errno.ENOSPC, f"{more_bytes} more bytes don't fit on the disk{kept}")
+        most_bytes = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+        if most_bytes not in {resource.RLIM_INFINITY, -1} and self.facts.size_bytes > most_bytes:
+            raise OSError(errno.EFBIG, f"files may have {most_bytes} bytes at most here")
+        must_fit(
+            self._fd,
+            more_bytes=more_bytes,
+            more_files=0,
+            keep_reserve=self._terms.keep_reserve,
+        )
 
     def _write_out(self) -> None:
         if self.written_bytes - self._synced_bytes >= SYNC_BYTES:

@@ -8,17 +8,26 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from vmcontroller.common.copying.ends import Hole
+from vmcontroller.common.copying.extents import Extent, data_extents
+from vmcontroller.common.copying.holding import HOLE_MOST_BYTES, hash_zeros
+from vmcontroller.common.copying.owners import Owners
 from vmcontroller.common.copying.reasons import Reason, explained
 from vmcontroller.common.errors import TransferFailed
 from vmcontroller.common.words.files import FileFacts
 
 BLOCK_BYTES: Final = 512 * 1024
 """Read at once; a hop to a thread costs as much as hashing some 100 KiB, so not less."""
+
+_ADVICE: Final = "; the option `recursive` copies one with all below it"
+
+HOLE_LEAST_BYTES: Final = 16 * 1024
+"""A shorter hole is read as the zeros that it stands for: a word costs more."""
 
 DIRECTORY_FLAGS: Final = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 
@@ -75,34 +84,47 @@ def open_below(root: str, names: Sequence[str]) -> int:
     return here_fd
 
 
-def must_be_file(found: os.stat_result, shown: str) -> None:
+def must_be_file(found: os.stat_result, shown: str, advice: str = "") -> None:
     """Raise TransferFailed unless this is a regular file."""
     if stat.S_ISDIR(found.st_mode):
-        raise TransferFailed(Reason.IS_A_DIRECTORY, f"{shown!r} is a directory")
+        raise TransferFailed(Reason.IS_A_DIRECTORY, f"{shown!r} is a directory{advice}")
     if not stat.S_ISREG(found.st_mode):
         raise TransferFailed(Reason.NOT_A_FILE, f"{shown!r} is not a regular file")
 
 
 class SourceFile:
-    """A regular file, open for reading, hashed as it is read."""
+    """A regular file, open for reading, hashed as it is read: a Source."""
 
-    def __init__(self, fd: int, shown: str) -> None:
-        """Take over an open file; TransferFailed when it is not a regular one."""
+    def __init__(self, fd: int, shown: str, *, holes: bool = False, owner: bool = False) -> None:
+        """Take over an open file; TransferFailed when it is not a regular one.
+
+        `holes`: holes are told, not read. `owner`: the facts name its user and its group.
+        """
         found = os.fstat(fd)
-        must_be_file(found, shown)
+        must_be_file(found, shown, _ADVICE)
+        owners = Owners().names(found) if owner else ("", "")
+        taken_bytes = found.st_blocks * 512
         self.facts = FileFacts(
             size_bytes=found.st_size,
             mode=stat.S_IMODE(found.st_mode),
             mtime_ns=max(0, found.st_mtime_ns),
+            owner=owners[0],
+            group=owners[1],
+            data_bytes=taken_bytes if holes and taken_bytes < found.st_size else None,
         )
         self._fd = fd
         self._shown = shown
         self._mtime_ns = found.st_mtime_ns
         self._digest = hashlib.sha256()
-        self._left_bytes = found.st_size
+        self._at_bytes = 0
+        self._extents: Iterator[Extent] | None = None
+        if self.facts.data_bytes is not None:
+            self._extents = data_extents(fd, found.st_size)
+        self._extent = Extent(0, 0)
+        """The stretch with data that this is in or comes to, where holes are told."""
 
     @classmethod
-    def open(cls, place: Place) -> SourceFile:
+    def open(cls, place: Place, *, holes: bool = False, owner: bool = False) -> SourceFile:
         """Open what lies there, and close the place.
 
         Raises TransferFailed: NO_SUCH_FILE, IS_A_DIRECTORY, NOT_A_FILE, PERMISSION_DENIED …
@@ -111,27 +133,59 @@ class SourceFile:
             found = place.kind()
             # Looked at before it is opened too: opening a watchdog's device arms it.
             if found is not None:
-                must_be_file(found, place.shown)
+                must_be_file(found, place.shown, _ADVICE)
             flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_NOFOLLOW | os.O_CLOEXEC
             with explained(place.shown):
                 fd = os.open(place.name, flags, dir_fd=place.directory_fd)
         finally:
             place.close()
         try:
-            return cls(fd, place.shown)
+            return cls(fd, place.shown, holes=holes, owner=owner)
         except BaseException:
             os.close(fd)
             raise
 
-    def read(self) -> bytes:
-        """Return the next block, at most BLOCK_BYTES; TransferFailed when the file got shorter."""
+    def read(self) -> bytes | Hole:
+        """Return the next block, at most BLOCK_BYTES, or hole, at most HOLE_MOST_BYTES.
+
+        Raises TransferFailed CHANGED when the file got shorter.
+        """
+        return self._read(BLOCK_BYTES, HOLE_MOST_BYTES)
+
+    def skip(self, to_bytes: int) -> str:
+        """Read and hash up to this offset, at least to where it is; see Source.skip."""
+        while (left_bytes := to_bytes - self._at_bytes) > 0:
+            self._read(min(BLOCK_BYTES, left_bytes), min(HOLE_MOST_BYTES, left_bytes))
+        return self._digest.hexdigest()
+
+    def _read(self, most_bytes: int, most_hole_bytes: int) -> bytes | Hole:
         with explained(self._shown):
-            block = os.read(self._fd, min(BLOCK_BYTES, self._left_bytes))
+            hole_bytes = self._before_data()
+            if hole_bytes:
+                hole = Hole(min(hole_bytes, most_hole_bytes))
+                hash_zeros(self._digest, hole.length_bytes)
+                self._at_bytes += hole.length_bytes
+                return hole
+            end_bytes = self.facts.size_bytes if self._extents is None else self._extent.end
+            length_bytes = min(most_bytes, end_bytes - self._at_bytes)
+            block = os.pread(self._fd, length_bytes, self._at_bytes)
         if not block:
             raise self._changed()
-        self._left_bytes -= len(block)
+        self._at_bytes += len(block)
         self._digest.update(block)
         return block
+
+    def _before_data(self) -> int:
+        """Return the length of the hole that begins here; 0 for none that is worth a word."""
+        if self._extents is None:
+            return 0
+        size_bytes = self.facts.size_bytes
+        while self._extent.end <= self._at_bytes < size_bytes:
+            # Behind the last there is a hole to the end; then data that is never reached.
+            self._extent = next(self._extents, Extent(size_bytes, 1))
+        gap_bytes = self._extent.offset - self._at_bytes
+        last = self._extent.offset >= size_bytes
+        return gap_bytes if gap_bytes >= HOLE_LEAST_BYTES or (last and gap_bytes > 0) else 0
 
     def finish(self) -> str:
         """Return the SHA-256 of all that was read, in hex.
@@ -141,12 +195,13 @@ class SourceFile:
         """
         with explained(self._shown):
             found = os.fstat(self._fd)
-            more = os.read(self._fd, 1)
+            more = os.pread(self._fd, 1, self._at_bytes)
         if more or (found.st_size, found.st_mtime_ns) != (self.facts.size_bytes, self._mtime_ns):
             raise self._changed()
         return self._digest.hexdigest()
 
     def close(self) -> None:
+        """Let go of the file."""
         os.close(self._fd)
 
     def _changed(self) -> TransferFailed:

@@ -14,7 +14,8 @@ from contextlib import suppress
 from typing import Final
 
 from vmcontroller.common.copying.descent import LISTED_FLAGS
-from vmcontroller.common.copying.landing import TRUSTING, Terms, temporary_name
+from vmcontroller.common.copying.landing import TRUSTING, Terms
+from vmcontroller.common.copying.leftovers import temporary_name
 from vmcontroller.common.copying.reasons import Reason, explained
 from vmcontroller.common.copying.source import Place
 from vmcontroller.common.copying.space import must_fit

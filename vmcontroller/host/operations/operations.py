@@ -52,6 +52,7 @@ class Operations(VmOperations, GuestOperations, CommandOperations, CopyOperation
             reach=reach,
             adoption=adoption,
             commands=commands,
+            transfers=transfers,
             broker_addresses=broker_addresses,
             stop_timeout_s=stop_timeout_s,
         )

@@ -23,6 +23,7 @@ from vmcontroller.host.identity.identities import identity_of
 from vmcontroller.host.names import check_new_name
 from vmcontroller.host.reach import Reach
 from vmcontroller.host.requests import CreateOptions
+from vmcontroller.host.transfers.transfers import Transfers
 
 SHUTDOWN_REPEAT_S = 10.0
 """A guest that still boots does not see its power button: it is pressed again meanwhile."""
@@ -43,6 +44,7 @@ class VmOperations:
         reach: Reach,
         adoption: Adoption | None,
         commands: Commands,
+        transfers: Transfers,
         broker_addresses: BrokerAddresses,
         stop_timeout_s: float,
     ) -> None:
@@ -53,6 +55,7 @@ class VmOperations:
         self._reach = reach
         self._adoption = adoption
         self._commands = commands
+        self._transfers = transfers
         self._broker_addresses = broker_addresses
         self._stop_timeout_s = stop_timeout_s
         self._creating = DeferredLock()
@@ -199,5 +202,6 @@ class VmOperations:
         if change.state is None or change.state.is_off:
             state = change.state or "removed"
             self._commands.vm_stopped(change.uuid, f"the VM is {state}")
+            self._transfers.vm_stopped(change.uuid, f"the VM is {state}")
             if before is not None:
                 self._reach.forget(before, f"the VM is {state}")

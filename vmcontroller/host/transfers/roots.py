@@ -7,7 +7,7 @@ was checked is what is opened, however the tree is changed meanwhile. Blocks on 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from vmcontroller.common.copying.reasons import Reason, explained
@@ -18,9 +18,26 @@ from vmcontroller.common.errors import AccessDenied, TransferFailed
 class AllowedRoots:
     """The directories below which copies may read and write."""
 
-    def __init__(self, roots: Sequence[str]) -> None:
-        """`roots`: absolute paths, at least one; relative paths are relative to the first."""
+    def __init__(
+        self,
+        roots: Sequence[str],
+        *,
+        read_only: Sequence[str] = (),
+        of_roles: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:
+        """`roots`: absolute paths, at least one; relative paths are relative to the first.
+
+        `read_only`: copies may read below them, too. `of_roles`: what a role has beside `roots`.
+        """
         self._roots = tuple(roots)
+        self._read_only = tuple(read_only)
+        self._of_roles = of_roles or {}
+
+    def of(self, role: str) -> AllowedRoots:
+        """Return the directories of callers with this role."""
+        return AllowedRoots(
+            [*self._roots, *self._of_roles.get(role, ())], read_only=self._read_only
+        )
 
     def resolve_readable(self, path: str) -> str:
         """Return the real path of what `path` names, all symbolic links followed.
@@ -32,8 +49,12 @@ class AllowedRoots:
             raise TransferFailed(Reason.NO_SUCH_FILE, "the path on the host is empty")
         with explained(path):
             real = os.path.realpath(Path(self._roots[0]) / path)
-        self._root_of(real, path)
+        self._root_of(real, path, self._readable)
         return real
+
+    @property
+    def _readable(self) -> tuple[str, ...]:
+        return self._roots + self._read_only
 
     def resolve_writable(self, path: str, name: str) -> str:
         """Return the real path that a copy named `path` gets; errors as resolve_readable.
@@ -46,18 +67,19 @@ class AllowedRoots:
             inside = path.endswith("/") or Path(real).is_dir()
         if inside:
             real = self.resolve_readable(str(Path(real) / name))
+        self._root_of(real, path, self._roots)
         return real
 
     def readable(self, path: str) -> Place:
         """Find a file to read; the errors of resolve_readable, and TransferFailed."""
-        return self._place(self.resolve_readable(path), path)
+        return self._place(self.resolve_readable(path), path, self._readable)
 
     def writable(self, path: str, name: str) -> Place:
         """Find the place of a file to write; the errors of resolve_writable, and TransferFailed."""
-        return self._place(self.resolve_writable(path, name), path or name)
+        return self._place(self.resolve_writable(path, name), path or name, self._roots)
 
-    def _place(self, real: str, shown: str) -> Place:
-        root = self._root_of(real, shown)
+    def _place(self, real: str, shown: str, roots: Sequence[str]) -> Place:
+        root = self._root_of(real, shown, roots)
         if real == root:
             raise TransferFailed(Reason.IS_A_DIRECTORY, f"{shown!r} is a directory")
         *directories, name = os.path.relpath(real, root).split("/")
@@ -65,9 +87,13 @@ class AllowedRoots:
             directory_fd = open_below(root, directories)
         return Place(directory_fd=directory_fd, name=name, shown=shown)
 
-    def _root_of(self, real: str, shown: str) -> str:
-        for root in map(os.path.realpath, self._roots):
+    def _root_of(self, real: str, shown: str, roots: Sequence[str]) -> str:
+        for root in map(os.path.realpath, roots):
             if real == root or real.startswith(root.rstrip("/") + "/"):
                 return root
-        allowed = ", ".join(map(repr, self._roots))
+        allowed = ", ".join(map(repr, roots))
         raise AccessDenied(f"{shown!r} lies outside the directories copies may use: {allowed}")
+
+
+RootsOf = Callable[[str], AllowedRoots]
+"""Returns the directories of a role."""

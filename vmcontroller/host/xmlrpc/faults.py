@@ -61,6 +61,9 @@ PUBLISHED: Final[Mapping[str, Published]] = {
         15,
         "No command has this id: it never existed, was forgotten, or its time to live has passed.",
     ),
+    "NO_SUCH_TRANSFER": Published(
+        17, "No copy has this id: it never existed, or it ended too long ago."
+    ),
     "INVALID_STATE": Published(
         20,
         "The virtual machine is in a state in which the operation makes no sense.",
@@ -68,6 +71,10 @@ PUBLISHED: Final[Mapping[str, Published]] = {
     "DEADLINE_PASSED": Published(
         21,
         "What was asked for was begun but not reached in time; it may still come.",
+    ),
+    "BUSY": Published(
+        22,
+        "There is too much of it just now, as the detail says; worth trying again a little later.",
     ),
     "HYPERVISOR_ERROR": Published(
         30,
@@ -87,6 +94,9 @@ PUBLISHED: Final[Mapping[str, Published]] = {
     "BAD_CONFIG": Published(60, "The configuration has a value that is not allowed."),
     "NOT_CONNECTED": Published(61, "The daemon has no connection to the broker right now."),
     "PROTOCOL_ERROR": Published(62, "A peer broke a rule of the message protocol."),
+    "NOT_STORED": Published(
+        63, "The daemon can't write to its own disk, or read from it; its log says more."
+    ),
 }
 
 

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from vmcontroller.common.model import CommandSpec
 from vmcontroller.host.requests import CreateOptions
+from vmcontroller.host.transfers.request import CopyOptions
 
 
 class Operations(Protocol):
@@ -116,12 +117,28 @@ class Operations(Protocol):
         """Drop an ended command; answer True."""
         ...
 
-    async def cp_file_to_vm(self, vm: str, local_path: str, remote_path: str) -> Sequence[Any]:
+    async def cp_file_to_vm(
+        self, vm: str, local_path: str, remote_path: str, options: CopyOptions
+    ) -> Sequence[Any]:
         """Answer ['', '', 0] when the file is in place."""
         ...
 
-    async def cp_file_from_vm(self, vm: str, remote_path: str, local_path: str) -> Sequence[Any]:
+    async def cp_file_from_vm(
+        self, vm: str, remote_path: str, local_path: str, options: CopyOptions
+    ) -> Sequence[Any]:
         """Answer ['', '', 0] when the file is in place."""
+        ...
+
+    async def list_transfers(self, vm: str) -> Sequence[Mapping[str, Any]]:
+        """Answer all copies, or those of one VM."""
+        ...
+
+    async def get_transfer(self, transfer_id: str) -> Mapping[str, Any]:
+        """Answer where a copy stands."""
+        ...
+
+    async def cancel_transfer(self, transfer_id: str) -> bool:
+        """Answer whether there was something to end."""
         ...
 
     async def states(self) -> Mapping[str, int]:
