@@ -14,6 +14,8 @@ from vmcontroller.common.words.wording import Spoken, Utterance, compose
 
 STREAMS = ("stdout", "stderr")
 
+_USUAL = CommandSpec(cmd="")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CmdRun(Word):
@@ -160,14 +162,13 @@ def said_spec(spec: CommandSpec) -> dict[str, object]:
     """Return the fields that say what to run; what is as usual is left out where an agent of
     protocol 2 would not know it. The bytes of `stdin` are not in it: they are the raw bytes.
     """
-    usual = CommandSpec(cmd="")
     since_3 = {
-        "env-replace": (spec.replace_env, usual.replace_env),
-        "group": (spec.group, usual.group),
-        "umask": (spec.umask, usual.umask),
-        "nice": (spec.nice, usual.nice),
-        "stdin-open": (spec.stdin_open, usual.stdin_open),
-        "kill-after": (spec.kill_after_s, usual.kill_after_s),
+        "env-replace": (spec.replace_env, _USUAL.replace_env),
+        "group": (spec.group, _USUAL.group),
+        "umask": (spec.umask, _USUAL.umask),
+        "nice": (spec.nice, _USUAL.nice),
+        "stdin-open": (spec.stdin_open, _USUAL.stdin_open),
+        "kill-after": (spec.kill_after_s, _USUAL.kill_after_s),
     }
     return {
         "cmd": spec.cmd,
@@ -185,9 +186,8 @@ def said_spec(spec: CommandSpec) -> dict[str, object]:
 def spec_of(spoken: Spoken) -> CommandSpec:
     """Take what is to be run from a message that `said_spec` and the bytes of stdin made."""
     env = spoken.mapping("env")
-    if not all(isinstance(value, str) for value in env.values()):
+    if env and not all(isinstance(value, str) for value in env.values()):
         raise ProtocolError(f"{spoken.name}: the values of env must be strings")
-    usual = CommandSpec(cmd="")
     return CommandSpec(
         cmd=spoken.text("cmd"),
         args=spoken.texts("args"),
@@ -200,8 +200,8 @@ def spec_of(spoken: Spoken) -> CommandSpec:
         output_limit_bytes=spoken.whole("output_limit"),
         replace_env=spoken.truth("env-replace"),
         group=spoken.text("group", ""),
-        umask=spoken.integer("umask", -1, 0o777, usual.umask),
-        nice=spoken.integer("nice", -20, 19, usual.nice),
+        umask=spoken.integer("umask", -1, 0o777, _USUAL.umask),
+        nice=spoken.integer("nice", -20, 19, _USUAL.nice),
         stdin_open=spoken.truth("stdin-open"),
-        kill_after_s=spoken.number("kill-after", usual.kill_after_s),
+        kill_after_s=spoken.number("kill-after", _USUAL.kill_after_s),
     )

@@ -9,6 +9,7 @@ stay headers.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +20,8 @@ from vmcontroller.common.errors import ProtocolError
 def _no_number(text: str) -> None:
     raise ValueError(f"{text} is no JSON")
 
+
+_NAME = re.compile(rb"[A-Z_]{1,32}")
 
 # Made once: json.loads and json.dumps make a new one at each call with arguments.
 _JSON_IN = json.JSONDecoder(parse_constant=_no_number)
@@ -140,7 +143,7 @@ def take_apart(utterance: Utterance) -> Spoken:
     """
     line, separator, payload = utterance.body.partition(b"\n")
     name, _, text = line.partition(b" ")
-    if not name or len(name) > 32 or not all(65 <= byte <= 90 or byte == 95 for byte in name):
+    if _NAME.fullmatch(name) is None:
         raise ProtocolError(f"the body does not begin with a word: {line[:40]!r}")
     return Spoken(
         name=name.decode("ascii"),
