@@ -19,7 +19,8 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from vmcontroller.common import process
-from vmcontroller.common.process import Account, Exit, Launch, StartFailed, StartProblem
+from vmcontroller.common.process import Exit
+from vmcontroller.common.spawning import Account, Launch, StartFailed, StartProblem
 
 ENV = {"PATH": "/usr/bin:/bin"}
 

@@ -10,7 +10,7 @@ from tests.guest.fakes import FakeLink
 from vmcontroller.common.model import CommandResult
 from vmcontroller.common.words.commands import STREAMS, CmdOutput, CmdResult
 from vmcontroller.guest.commands.courier import CHUNK_BYTES, Courier, Parcel
-from vmcontroller.guest.commands.spool import StreamSpool
+from vmcontroller.guest.commands.spool import Room, StreamSpool
 
 
 def result(cmd_id: str) -> CommandResult:
@@ -35,7 +35,10 @@ class CourierTests(SynchronousTestCase):
         self.courier = Courier(say=self.link.say, writable=self.link.writable)
 
     def parcel(self, cmd_id: str = "a", limit_bytes: int = 10**7) -> Parcel:
-        spools = {name: StreamSpool(self.root / cmd_id / name, limit_bytes) for name in STREAMS}
+        spools = {
+            name: StreamSpool(self.root / cmd_id / name, limit_bytes, Room(2**40))
+            for name in STREAMS
+        }
         return Parcel(cmd_id=cmd_id, spools=spools)
 
     def said(self) -> list[tuple[object, ...]]:

@@ -26,7 +26,7 @@ class RunnerTests(SynchronousTestCase):
     def make(self, at_once: int = 4, remembered: int = 100) -> Runner:
         folder = Path(self.mktemp())
         folder.mkdir()
-        return Runner(
+        runner = Runner(
             reactor=MemoryReactorClock(),
             say=self.link.say,
             writable=self.link.writable,
@@ -36,6 +36,9 @@ class RunnerTests(SynchronousTestCase):
             at_once=at_once,
             remembered=remembered,
         )
+        runner.start()
+        self.addCleanup(lambda: self.successResultOf(runner.stop()))
+        return runner
 
     def run_command(self, cmd_id: str, spec: CommandSpec = NOWHERE) -> None:
         self.runner.heard_cmd_run(CmdRun(cmd_id=cmd_id, spec=spec))

@@ -9,7 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from vmcontroller.guest.commands.spool import StreamSpool, folder_name, fresh_folder
+from vmcontroller.guest.commands.spool import (
+    Room,
+    StreamSpool,
+    folder_name,
+    open_folder,
+    remove_folder,
+    sweep,
+)
 
 
 class StreamSpoolTests(SynchronousTestCase):
@@ -17,10 +24,11 @@ class StreamSpoolTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.root = Path(self.mktemp())
-        fresh_folder(self.root)
+        open_folder(self.root)
+        self.room = Room(1000)
 
     def spool(self, limit_bytes: int = 100) -> StreamSpool:
-        return StreamSpool(self.root / "id" / "stdout", limit_bytes)
+        return StreamSpool(self.root / "id" / "stdout", limit_bytes, self.room)
 
     def test_append_and_read(self) -> None:
         """Bytes come back from any offset, at most as many as are there."""
@@ -65,28 +73,65 @@ class StreamSpoolTests(SynchronousTestCase):
         self.assertEqual(spool.read(4, 100), b"")
         self.assertEqual((spool.size_bytes, spool.truncated), (4, True))
 
-    def test_remove(self) -> None:
-        """The last stream takes the folder with it; one without output is no fault."""
-        out, err = self.spool(), StreamSpool(self.root / "id" / "stderr", 10)
-        out.append(b"x")
-        err.append(b"y")
-        out.remove()
-        self.assertTrue((self.root / "id").exists())
-        err.remove()
-        err.remove()
-        self.assertEqual(list(self.root.iterdir()), [])
+    def test_release(self) -> None:
+        """Who gives up its output makes room for others, and has none any more."""
+        spool = self.spool()
+        spool.append(b"0123456789")
+        self.assertEqual(self.room.free_bytes, 990)
+        spool.release()
+        self.assertEqual((self.room.free_bytes, spool.size_bytes), (1000, 0))
+
+    def test_room_of_all(self) -> None:
+        """Streams share what the disk may give; what is beyond it is dropped, and said to be."""
+        self.room = Room(8)
+        one, other = self.spool(), StreamSpool(self.root / "other" / "stdout", 100, self.room)
+        one.append(b"12345")
+        other.append(b"12345")
+        self.assertEqual((one.size_bytes, one.truncated), (5, False))
+        self.assertEqual((other.read(0, 10), other.truncated), (b"123", True))
+        one.release()
+        other.append(b"not after a gap")
+        self.assertEqual(other.size_bytes, 3)
+
+    def test_taken_up(self) -> None:
+        """After a restart of the agent the bytes are there, at most those that were counted."""
+        self.spool().append(b"0123456789")
+        for counted_bytes, expected in ((None, 10), (10, 10), (4, 4)):
+            spool = self.spool(limit_bytes=0)
+            spool.take_up(counted_bytes)
+            self.assertEqual((spool.size_bytes, spool.truncated), (expected, False))
+            self.assertEqual(spool.read(2, 100), b"0123456789"[2:expected])
+
+    def test_taken_up_after_a_power_cut(self) -> None:
+        """What the disk has lost is said to be cut; a link in its place is not followed."""
+        self.spool().append(b"0123")
+        spool = self.spool(limit_bytes=0)
+        spool.take_up(10)
+        self.assertEqual((spool.size_bytes, spool.truncated), (4, True))
+        path = self.root / "id" / "stdout"
+        path.unlink()
+        path.symlink_to("/etc/passwd")
+        spool = self.spool(limit_bytes=0)
+        spool.take_up(10)
+        self.assertEqual((spool.size_bytes, spool.truncated), (0, True))
 
 
 class FolderTests(SynchronousTestCase):
     """The folders they lie in."""
 
-    def test_fresh(self) -> None:
-        """What an earlier run left is removed; parents are made."""
+    def test_swept(self) -> None:
+        """What no command of an earlier run needs is removed; parents are made."""
         root = Path(self.mktemp()) / "state" / "commands"
-        fresh_folder(root)
-        (root / "old").mkdir()
-        (root / "old" / "stdout").write_text("x")
-        fresh_folder(root)
+        open_folder(root)
+        for name in ("old", "kept"):
+            (root / name).mkdir()
+            (root / name / "stdout").write_text("x")
+        (root / "link").symlink_to("/etc")
+        open_folder(root)
+        sweep(root, {"kept"})
+        self.assertEqual([path.name for path in root.iterdir()], ["kept"])
+        remove_folder(root / "kept")
+        remove_folder(root / "never was")
         self.assertEqual(list(root.iterdir()), [])
 
     def test_a_link_is_not_followed(self) -> None:
@@ -96,7 +141,7 @@ class FolderTests(SynchronousTestCase):
         (other / "precious").write_text("x")
         root = Path(self.mktemp())
         root.symlink_to(other.resolve())
-        fresh_folder(root)
+        open_folder(root)
         self.assertTrue((other / "precious").exists())
         self.assertFalse(root.is_symlink())
 

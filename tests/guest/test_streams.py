@@ -22,6 +22,7 @@ class OutputPipeTests(SynchronousTestCase):
         self.data: list[bytes] = []
         self.ends = 0
         self.pipe = OutputPipe(self.reactor, fd, self.data.append, self.end)
+        self.pipe.begin()
         self.addCleanup(self.reactor.advance, 1)
         self.addCleanup(self.pipe.close)
         self.addCleanup(self.close_writer)

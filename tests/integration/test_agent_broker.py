@@ -18,7 +18,8 @@ from tests.fakes.logins import credulous_rights
 from vmcontroller.common import process
 from vmcontroller.common.destinations import CONNECTIONS, RESPONSES, requests_of
 from vmcontroller.common.model import CommandSpec, guest_id
-from vmcontroller.common.process import Child, Exit, Launch
+from vmcontroller.common.process import Child, Exit
+from vmcontroller.common.spawning import Launch
 from vmcontroller.common.stomp.client import Message, StompClient
 from vmcontroller.common.words import Utterance, Word, hear
 from vmcontroller.common.words.commands import CmdOutput, CmdResult, CmdRun, CmdStarted, CmdStored

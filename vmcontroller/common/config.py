@@ -209,11 +209,23 @@ class VmConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GuestCommandsConfig:
+    """`commands` of the guest: what they may take of it."""
+
+    spool_limit_mib: int = key(
+        1024,
+        settings.whole(1, 2**20),
+        "MiB of output that may wait for the host, of all commands; what is beyond it is dropped",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GuestConfig:
     """guest.yaml."""
 
     broker: BrokerClientConfig = section(BrokerClientConfig)
     vm: VmConfig = section(VmConfig)
+    commands: GuestCommandsConfig = section(GuestCommandsConfig)
     state_dir: str = key(
         "/var/lib/vmcontroller-guest", settings.absolute_path, "output waiting for the host"
     )

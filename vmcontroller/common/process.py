@@ -7,14 +7,11 @@ throws away what wait4 says of the child's resources. Linux 5.3 or newer.
 from __future__ import annotations
 
 import contextlib
-import enum
-import errno
 import os
 import resource
 import select
 import signal
-import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from twisted.internet.error import ConnectionDone
@@ -22,7 +19,7 @@ from twisted.internet.interfaces import IReactorFDSet, IReadDescriptor
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from vmcontroller.common.errors import VMControllerError
+from vmcontroller.common.spawning import Launch, StartFailed, StartProblem, spawn
 
 RESOURCES = (
     "ru_utime",
@@ -43,52 +40,6 @@ RESOURCES = (
     "ru_nivcsw",
 )
 """The names of resource.struct_rusage, in its order."""
-
-
-class StartProblem(enum.Enum):
-    """Why a process was not started."""
-
-    NOT_FOUND = enum.auto()
-    NOT_EXECUTABLE = enum.auto()
-    BAD_DIRECTORY = enum.auto()
-    USER_REFUSED = enum.auto()
-    NO_MEANS = enum.auto()
-    """No processes, memory or descriptors left."""
-
-
-class StartFailed(VMControllerError):
-    """The process was not started; nothing of it remains."""
-
-    def __init__(self, problem: StartProblem, detail: str) -> None:
-        super().__init__(detail)
-        self.problem = problem
-        self.detail = detail
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Account:
-    """Whom a child runs as."""
-
-    uid: int
-    gid: int
-    groups: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Launch:
-    """What to start: descriptors stay the caller's, -3 (subprocess.DEVNULL) is /dev/null."""
-
-    argv: Sequence[str]
-    """The first is looked up in the PATH of `env`."""
-    env: Mapping[str, str]
-    """The whole environment."""
-    cwd: str = ""
-    """Empty is the caller's."""
-    stdin: int = subprocess.DEVNULL
-    stdout: int = subprocess.DEVNULL
-    stderr: int = subprocess.DEVNULL
-    account: Account | None = None
-    """None is the caller's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,11 +72,21 @@ class Exit:
 class ExitWatch:
     """Calls back once when a process has ended; it need not be a child of ours."""
 
-    def __init__(self, reactor: IReactorFDSet, pid: int, on_exit: Callable[[], None]) -> None:
-        """Begin to watch; ProcessLookupError when there is no process `pid`."""
+    def __init__(
+        self,
+        reactor: IReactorFDSet,
+        pid: int,
+        on_exit: Callable[[], None],
+        has_ended: Callable[[], bool] | None = None,
+    ) -> None:
+        """Begin to watch; ProcessLookupError when there is no process `pid`.
+
+        `has_ended` is a cheaper way to tell than to ask the kernel about the pidfd.
+        """
         self._reactor = reactor
         self._fd = os.pidfd_open(pid)
         self._on_exit = on_exit
+        self._has_ended = has_ended or self._is_readable
         reactor.addReader(self)
 
     def stop(self) -> None:
@@ -144,7 +105,7 @@ class ExitWatch:
             self.stop()
             self._on_exit()
 
-    def _has_ended(self) -> bool:
+    def _is_readable(self) -> bool:
         poll = select.poll()
         poll.register(self._fd, select.POLLIN)
         return bool(poll.poll(0))
@@ -176,12 +137,17 @@ class Child:
         self.pid = pid
         self.exit: Exit | None = None
         self._on_exit = on_exit
-        self._watch = ExitWatch(reactor, pid, self._ended)
+        self._watch = ExitWatch(reactor, pid, self._ended, self._reap)
+
+    def _reap(self) -> bool:
+        pid, status, usage = os.wait4(self.pid, os.WNOHANG)
+        if pid:
+            self.exit = Exit(status=status, usage=usage)
+        return pid != 0
 
     def _ended(self) -> None:
-        _, status, usage = os.wait4(self.pid, 0)
-        self.exit = Exit(status=status, usage=usage)
-        self._on_exit(self.exit)
+        if self.exit is not None:
+            self._on_exit(self.exit)
 
     def unwatch(self) -> None:
         """Take no more notice of its end; for a caller that ends before it."""
@@ -219,67 +185,12 @@ def _answers(signaller: Callable[[int, int], None], number: int) -> bool:
 def start(reactor: IReactorFDSet, launch: Launch, on_exit: Callable[[Exit], None]) -> Child:
     """Start a child; `on_exit` is called from the reactor, once, when it has been reaped.
 
-    Raises StartFailed. The reactor is blocked for a millisecond or less (measured: 0.14 ms,
-    whatever the caller's size: the child is made by vfork).
+    Raises spawning.StartFailed.
     """
-    popen = _popen(launch)
-    # From here on Popen must never reap it: with a return code it takes the child for waited.
-    popen.returncode = 0
+    pid = spawn(launch)
     try:
-        return Child(reactor, popen.pid, on_exit)
+        return Child(reactor, pid, on_exit)
     except OSError as error:
-        os.killpg(popen.pid, signal.SIGKILL)
-        os.waitpid(popen.pid, 0)
+        os.killpg(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
         raise StartFailed(StartProblem.NO_MEANS, str(error.strerror)) from error
-
-
-def _popen(launch: Launch) -> subprocess.Popen[bytes]:
-    account = launch.account
-    try:
-        return subprocess.Popen(  # noqa: S603 - no shell: the words are not interpreted
-            launch.argv,
-            env=launch.env,
-            # As bytes, so that the error's filename tells the directory from the command.
-            cwd=os.fsencode(launch.cwd) or None,
-            stdin=launch.stdin,
-            stdout=launch.stdout,
-            stderr=launch.stderr,
-            start_new_session=True,
-            user=account.uid if account else None,
-            group=account.gid if account else None,
-            extra_groups=account.groups if account else None,
-        )
-    except OSError as error:
-        raise _start_failed(launch, error) from error
-    except ValueError as error:  # NUL in a word, "=" in a variable's name, a lone surrogate
-        problem = StartProblem.NOT_EXECUTABLE
-        if "\0" in launch.cwd:
-            problem = StartProblem.BAD_DIRECTORY
-        raise StartFailed(problem, str(error)) from error
-
-
-def _start_failed(launch: Launch, error: OSError) -> StartFailed:
-    command = launch.argv[0]
-    text = os.strerror(error.errno or errno.EIO)
-    if isinstance(error.filename, str):
-        return _exec_failed(launch, error, f"{command!r}: {text}")
-    if error.errno in {errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE}:
-        return StartFailed(StartProblem.NO_MEANS, text)
-    if launch.account is not None and error.errno == errno.EPERM:
-        return StartFailed(StartProblem.USER_REFUSED, f"uid {launch.account.uid}: {text}")
-    return StartFailed(StartProblem.BAD_DIRECTORY, f"{launch.cwd!r}: {text}")
-
-
-def _exec_failed(launch: Launch, error: OSError, detail: str) -> StartFailed:
-    command = launch.argv[0]
-    if not command:
-        return StartFailed(StartProblem.NOT_FOUND, "the command is empty")
-    if error.errno not in {errno.ENOENT, errno.ENOTDIR}:
-        return StartFailed(StartProblem.NOT_EXECUTABLE, detail)
-    folders = [""] if "/" in command else os.get_exec_path(launch.env)
-    base = launch.cwd or "."
-    if any(os.path.isfile(os.path.join(base, f, command)) for f in folders):
-        return StartFailed(
-            StartProblem.NOT_EXECUTABLE, f"{command!r}: the interpreter it names does not exist"
-        )
-    return StartFailed(StartProblem.NOT_FOUND, detail)

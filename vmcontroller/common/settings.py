@@ -28,7 +28,10 @@ Check = Callable[[object], Any]
 
 def key(default: T, check: Check, doc: str) -> T:
     """Declare a key of a section."""
-    field: T = dataclasses.field(default=default, metadata={"check": check, "doc": doc})
+    # By a factory: a mapping, even one that can't change, is refused as a default.
+    field: T = dataclasses.field(
+        default_factory=lambda: default, metadata={"check": check, "doc": doc}
+    )
     return field
 
 

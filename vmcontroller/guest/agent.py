@@ -12,7 +12,16 @@ from typing_extensions import override
 from vmcontroller.common.credentials import Credential
 from vmcontroller.common.errors import NotConnected
 from vmcontroller.common.stomp.client import Message
-from vmcontroller.common.words import Ears, Utterance, Word, commands, files, hear, presence
+from vmcontroller.common.words import (
+    Ears,
+    Utterance,
+    Word,
+    commands,
+    files,
+    hear,
+    presence,
+    running,
+)
 from vmcontroller.common.words.credentials import CredentialKept, NewCredential
 from vmcontroller.guest.commands.runner import Runner
 from vmcontroller.guest.files import GuestFiles
@@ -190,6 +199,22 @@ class Agent(Ears):
     @override
     def heard_cmd_stored(self, word: commands.CmdStored, sender: str) -> None:
         self._runner.heard_cmd_stored(word)
+
+    @override
+    def heard_cmd_run_all(self, word: running.CmdRunAll, sender: str) -> None:
+        self._runner.heard_cmd_run_all(word, self._voice.own_id)
+
+    @override
+    def heard_cmd_stdin(self, word: running.CmdStdin, sender: str) -> None:
+        self._runner.heard_cmd_stdin(word)
+
+    @override
+    def heard_cmd_signal(self, word: running.CmdSignal, sender: str) -> None:
+        self._runner.heard_cmd_signal(word)
+
+    @override
+    def heard_cmd_ask(self, word: running.CmdAsk, sender: str) -> None:
+        self._runner.heard_cmd_ask(word)
 
     @override
     def heard_file_put(self, word: files.FilePut, sender: str) -> None:

@@ -13,7 +13,7 @@ from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.logger import Logger
 
 from vmcontroller.common.config import GuestConfig
-from vmcontroller.common.copying.course import Way
+from vmcontroller.common.copying.course import Way, threads_of
 from vmcontroller.common.credentials import Credential, newest
 from vmcontroller.common.destinations import GUEST_ID, REQUESTS, requests_of
 from vmcontroller.common.errors import BadArgument, ConfigError, NotConnected
@@ -26,7 +26,6 @@ from vmcontroller.guest.bulk import Bulk, Outcome
 from vmcontroller.guest.bulk_session import BulkSession
 from vmcontroller.guest.channel import ChannelEndpoint
 from vmcontroller.guest.commands.runner import Runner
-from vmcontroller.guest.commands.spool import fresh_folder
 from vmcontroller.guest.discovery import DiscoveredEndpoint, channel_path, find_broker
 from vmcontroller.guest.files import GuestFiles
 from vmcontroller.guest.identity import About, describe, named, read_boot_id, read_load
@@ -50,7 +49,6 @@ class GuestAgent:
         """`reactor` is the real one; `describe` says who this guest is (default: its devices)."""
         self._config = config
         self._describe = describe or _describer(config)
-        self._spool = Path(config.state_dir) / "commands"
         self._notes = Notes(Path(config.state_dir) / "copies", wall_s=time.time)
         self._kept = KeptCredential(Path(config.state_dir) / "credential")
         self._reactor = reactor
@@ -71,6 +69,15 @@ class GuestAgent:
             on_lost=lambda reason: self._agent.lost(reason),  # noqa: PLW0108
         )
         self._voice = Voice(link=self._client, time=time.time)
+        self._runner = Runner(
+            reactor=reactor,
+            say=self._voice.say,
+            writable=self._voice.writable,
+            folder=Path(config.state_dir) / "commands",
+            boot_id=read_boot_id(),
+            spool_limit_bytes=config.commands.spool_limit_mib << 20,
+            in_thread=threads_of(reactor),
+        )
         self._agent = self._build_agent(reactor)
 
     def _build_agent(self, reactor: Any) -> Agent:
@@ -78,9 +85,7 @@ class GuestAgent:
         return Agent(
             reactor=reactor,
             voice=voice,
-            runner=Runner(
-                reactor=reactor, say=voice.say, writable=voice.writable, folder=self._spool
-            ),
+            runner=self._runner,
             files=GuestFiles(
                 reactor=reactor,
                 say=voice.say,
@@ -105,7 +110,7 @@ class GuestAgent:
 
     def start(self) -> None:
         """Begin. Raises OSError where the state directory can't be had."""
-        fresh_folder(self._spool)
+        self._runner.start()
         self._notes.open()
         self._client.startService()
 

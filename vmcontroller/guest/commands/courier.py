@@ -33,6 +33,16 @@ class Parcel:
     result: CommandResult | None = None
     result_said: bool = False
 
+    @property
+    def size_bytes(self) -> int:
+        """How much of the disk its output takes."""
+        return sum(spool.size_bytes for spool in self.spools.values())
+
+    def release(self) -> None:
+        """Give up the output."""
+        for spool in self.spools.values():
+            spool.release()
+
     def next_word(self) -> Word | None:
         """Return what is to be said now and take it for said; None when that is nothing."""
         if self.wanted:
@@ -48,7 +58,8 @@ class Parcel:
             self.result,
             stdout_bytes=self.spools["stdout"].size_bytes,
             stderr_bytes=self.spools["stderr"].size_bytes,
-            truncated=any(spool.truncated for spool in self.spools.values()),
+            truncated=self.result.truncated
+            or any(spool.truncated for spool in self.spools.values()),
         )
         return CmdResult(result=result)
 

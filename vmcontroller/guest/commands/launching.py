@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import grp
 import os
 import pwd
 import stat
@@ -11,13 +12,15 @@ from collections.abc import Iterator, Mapping
 
 from vmcontroller.common.errors import VMControllerError
 from vmcontroller.common.model import CommandSpec
-from vmcontroller.common.process import Account, StartFailed, StartProblem
+from vmcontroller.common.spawning import Account, StartFailed, StartProblem
+from vmcontroller.guest.commands.processes import MARKER
 
 _PUBLISHED = {
     StartProblem.NOT_FOUND: (127, "COMMAND_NOT_FOUND"),
     StartProblem.NOT_EXECUTABLE: (126, "COMMAND_NOT_EXECUTABLE"),
     StartProblem.BAD_DIRECTORY: (126, "BAD_PATH"),
     StartProblem.USER_REFUSED: (126, "USER_REFUSED"),
+    StartProblem.NICE_REFUSED: (126, "NICE_REFUSED"),
     StartProblem.NO_MEANS: (126, "NO_RESOURCES"),
 }
 
@@ -39,10 +42,13 @@ def refused(error: StartFailed) -> Refused:
 def account_of(spec: CommandSpec) -> tuple[Account | None, dict[str, str]]:
     """Return whom to run as (None: as the agent) and the variables that go with it.
 
-    Raises Refused (NO_SUCH_USER).
+    Raises Refused (NO_SUCH_USER, NO_SUCH_GROUP).
     """
+    gid = _gid_of(spec.group) if spec.group else None
     if not spec.user:
-        return None, {}
+        if gid is None or gid == os.getegid():
+            return None, {}
+        return Account(uid=None, gid=gid, groups=None), {}
     try:
         entry = pwd.getpwnam(spec.user)
     except (KeyError, ValueError):
@@ -53,17 +59,28 @@ def account_of(spec: CommandSpec) -> tuple[Account | None, dict[str, str]]:
         "LOGNAME": entry.pw_name,
         "SHELL": entry.pw_shell,
     }
-    if entry.pw_uid == os.geteuid():
+    wanted_gid = entry.pw_gid if gid is None else gid
+    if entry.pw_uid == os.geteuid() and gid in {None, os.getegid()}:
         return None, env
-    groups = tuple(os.getgrouplist(entry.pw_name, entry.pw_gid))
-    return Account(uid=entry.pw_uid, gid=entry.pw_gid, groups=groups), env
+    groups = tuple(os.getgrouplist(entry.pw_name, wanted_gid))
+    return Account(uid=entry.pw_uid, gid=wanted_gid, groups=groups), env
+
+
+def _gid_of(name: str) -> int:
+    try:
+        return grp.getgrnam(name).gr_gid
+    except (KeyError, ValueError):
+        raise Refused(126, "NO_SUCH_GROUP", repr(name)) from None
 
 
 def environment(
-    own: Mapping[str, str], of_user: Mapping[str, str], asked: Mapping[str, str]
+    own: Mapping[str, str], of_user: Mapping[str, str], spec: CommandSpec, mark: str
 ) -> dict[str, str]:
-    """Return the agent's environment, with the user's variables, with what was asked for."""
-    return {**own, **of_user, **asked}
+    """Return the agent's environment with the user's variables (or neither, where the command's
+    replaces it), with what was asked for, and the mark by which its tree is known.
+    """
+    inherited = {} if spec.replace_env else {**own, **of_user}
+    return {**inherited, **spec.env, MARKER: mark}
 
 
 @contextlib.contextmanager
@@ -72,6 +89,7 @@ def stdin_of(spec: CommandSpec) -> Iterator[int]:
 
     The bytes of `spec.stdin` (at most a frame) go into memory that the child reads as a file, so
     that nobody has to write to a child that doesn't read. Raises Refused (NO_SUCH_FILE).
+    Of a stdin that stays open, whoever calls makes a pipe.
     """
     if spec.file_for_stdin:
         fd = _open_file(spec)

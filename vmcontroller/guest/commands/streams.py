@@ -20,7 +20,10 @@ class ICommandReactor(IReactorFDSet, IReactorTime):
 
 @implementer(IReadDescriptor)
 class OutputPipe:
-    """Reads a non-blocking pipe until its end; owns and closes the descriptor."""
+    """Reads a non-blocking pipe until its end; owns and closes the descriptor.
+
+    It is read when it is drained, and from `begin` on whenever there is something.
+    """
 
     def __init__(
         self,
@@ -33,7 +36,13 @@ class OutputPipe:
         self._fd = fd
         self._on_data = on_data
         self._on_end = on_end
-        reactor.addReader(self)
+        self._begun = False
+
+    def begin(self) -> None:
+        """Have the reactor read it from now on."""
+        if self.open and not self._begun:
+            self._begun = True
+            self._reactor.addReader(self)
 
     @property
     def open(self) -> bool:
@@ -48,7 +57,10 @@ class OutputPipe:
 
     def close(self) -> None:
         """Read no more; writers get EPIPE from the reactor's next turn on."""
-        if self._fd >= 0:
+        if self._fd >= 0 and not self._begun:
+            os.close(self._fd)
+            self._fd = -1
+        elif self._fd >= 0:
             self._reactor.removeReader(self)
             # Not before the turn ends: it may hold a hang-up for this number still, and would
             # hand it to whatever is opened with the same number meanwhile.

@@ -21,6 +21,7 @@ from vmcontroller.common.errors import (
     NoSuchVM,
     Unsupported,
 )
+from vmcontroller.common.spawning import StartFailed
 from vmcontroller.host.hypervisor.base import (
     AgentAddress,
     Capability,
@@ -161,7 +162,7 @@ class LocalHypervisor:
                     processes.launch(vm, log),
                     lambda exit_: self._ended(machine, clean=exit_.status == 0),
                 )
-        except (OSError, process.StartFailed) as error:
+        except (OSError, StartFailed) as error:
             raise HypervisorError(self.name, f"the agent did not start: {error}") from error
         machine.agent = processes.identify(machine.child.pid)
         machine.state = VmState.RUNNING

@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 import psutil
 
-from vmcontroller.common.process import Launch
+from vmcontroller.common.spawning import Launch
 from vmcontroller.host.hypervisor.local.store import AgentProcess, LocalVm
 
 MARK = "VMCONTROLLER_LOCAL_VM"
