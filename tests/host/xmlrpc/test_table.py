@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 import vmcontroller
 from tests.host.xmlrpc.recording import InMemoryDoor
+from vmcontroller.host.transfers.request import CopyOptions
 from vmcontroller.host.xmlrpc.introspection import unique
 from vmcontroller.host.xmlrpc.kinds import Options
 from vmcontroller.host.xmlrpc.method import REQUIRED
@@ -34,8 +35,8 @@ SEED_METHODS = {
     "listFinishedCmds": "",
     "getCmdResults": "cmdId",
     "getCmdDetails": "cmdId",
-    "cpFileToVM": "vm localPath remotePath=''",
-    "cpFileFromVM": "vm remotePath localPath=''",
+    "cpFileToVM": "vm localPath remotePath='' options={}",
+    "cpFileFromVM": "vm remotePath localPath='' options={}",
     "help": "methodName=''",
     "listVMs": "",
     "listVMsWithState": "",
@@ -55,6 +56,8 @@ MINIMAL = {
     "forgetCmd": ("id",),
     "cpFileToVM": ("a", "/l"),
     "cpFileFromVM": ("a", "/r"),
+    "getTransfer": ("id",),
+    "cancelTransfer": ("id",),
 }
 """The fewest arguments, where they are not just a VM or none."""
 
@@ -87,8 +90,11 @@ class TableTests(SynchronousTestCase):
     def test_arguments_arrive_in_order(self):
         """Paths and pages are not mixed up on the way."""
         for params, call in (
-            (("cpFileToVM", "a", "/l", "/r"), ("cp_file_to_vm", "a", "/l", "/r")),
-            (("cpFileFromVM", "a", "/r", "/l"), ("cp_file_from_vm", "a", "/r", "/l")),
+            (("cpFileToVM", "a", "/l", "/r"), ("cp_file_to_vm", "a", "/l", "/r", CopyOptions())),
+            (
+                ("cpFileFromVM", "a", "/r", "/l", {"recursive": True}),
+                ("cp_file_from_vm", "a", "/r", "/l", CopyOptions(recursive=True)),
+            ),
             (("getCmdOutput", "i", "stderr", 3, 4), ("get_cmd_output", "i", "stderr", 3, 4)),
             (("waitCmd", "i", 7), ("wait_cmd", "i", 7.0)),
         ):
@@ -140,7 +146,7 @@ class TableTests(SynchronousTestCase):
                 return True
 
         self.checked = []
-        names = {"host": Host(), "cmd_id": "id", "print": lambda text: None}
+        names = {"host": Host(), "cmd_id": "id", "transfer_id": "id", "print": lambda text: None}
         for method in unique(METHODS):
             eval(method.example, dict(names))
         self.assertEqual(self.checked, [method.name for method in unique(METHODS)])

@@ -127,7 +127,7 @@ COPY_METHODS: Final = (
         returns="array",
         answer=f"A struct for each, the oldest first: {_RECORD}",
         doc="List the copies under way, those that ended in the last hour, and the interrupted.",
-        example="[copy['rate'] for copy in host.listTransfers('worker 1')]",
+        example="host.listTransfers('worker 1')[-1]['rate']",
     ),
     Method(
         name="getTransfer",
