@@ -5,132 +5,20 @@ from __future__ import annotations
 import os
 import sys
 import time
-from pathlib import Path
 
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
-from twisted.trial.unittest import TestCase
 
-from tests.guest.fakes import FakeLink
-from vmcontroller.common.model import CommandResult, CommandSpec
-from vmcontroller.common.words import Word
+from tests.integration.running import Running, descriptors, read, turn
+from vmcontroller.common.model import CommandSpec
 from vmcontroller.common.words.commands import (
     CmdOutput,
-    CmdResult,
-    CmdRun,
     CmdStarted,
-    CmdStored,
 )
 from vmcontroller.guest.commands.command import Patience
-from vmcontroller.guest.commands.courier import CHUNK_BYTES
-from vmcontroller.guest.commands.runner import Runner
 
 
-def descriptors() -> int:
-    """Return how many are open."""
-    return len(os.listdir("/proc/self/fd"))
-
-
-def turn() -> Deferred[None]:
-    """Return what fires a few milliseconds later."""
-    turned: Deferred[None] = Deferred()
-    reactor.callLater(0.005, turned.callback, None)
-    return turned
-
-
-def read(path: Path) -> str:
-    """Return a file's text; empty when there is none."""
-    return path.read_text() if path.exists() else ""
-
-
-class Host(FakeLink):
-    """A host that stores what comes, as the real one does: without gaps and without repetition."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.output: dict[tuple[str, str], bytearray] = {}
-        self.results: dict[str, CommandResult] = {}
-        self.order: list[str] = []
-        self._ends: dict[str, Deferred[CommandResult]] = {}
-
-    def say(self, word: Word) -> None:
-        super().say(word)
-        self.order.append(word.NAME)
-        match word:
-            case CmdOutput():
-                stored = self.output.setdefault((word.cmd_id, word.stream), bytearray())
-                assert word.offset <= len(stored), "a gap"
-                assert len(word.data) <= CHUNK_BYTES
-                stored[word.offset :] = word.data
-            case CmdResult():
-                self.results[word.result.cmd_id] = word.result
-                if not (end := self.end(word.result.cmd_id)).called:
-                    end.callback(word.result)
-
-    def end(self, cmd_id: str) -> Deferred[CommandResult]:
-        """Return what fires when the result of a command has come."""
-        return self._ends.setdefault(cmd_id, Deferred())
-
-    def has(self, cmd_id: str) -> tuple[int, int]:
-        """Return how much of both streams is stored."""
-        out = self.output.get((cmd_id, "stdout"), b"")
-        return len(out), len(self.output.get((cmd_id, "stderr"), b""))
-
-
-class _Running(TestCase):
-    timeout = 60
-    patience = Patience()
-
-    def setUp(self) -> None:
-        self.host = Host()
-        self.folder = Path(self.mktemp())
-        self.folder.mkdir()
-        self.runner = Runner(
-            reactor=reactor,
-            say=self.host.say,
-            writable=self.host.writable,
-            folder=self.folder,
-            env={"PATH": "/usr/bin:/bin", "AGENTS": "own"},
-            patience=self.patience,
-        )
-        self.runner.start()
-        self.runner.resume({})
-
-    async def tearDown(self) -> None:
-        for cmd_id in self.runner.held():
-            self.runner.heard_cmd_stored(CmdStored(cmd_id=cmd_id))
-        assert self.runner.held() == {}
-        await self.runner.stop()
-        assert [path.name for path in self.folder.iterdir()] == ["journal"]
-
-    def begin(self, spec: CommandSpec, cmd_id: str = "id") -> Deferred[CommandResult]:
-        self.runner.heard_cmd_run(CmdRun(cmd_id=cmd_id, spec=spec))
-        return self.host.end(cmd_id)
-
-    async def shell(self, script: str, **more: object) -> CommandResult:
-        return await self.begin(CommandSpec(cmd="sh", args=("-c", script), **more))
-
-    def path(self) -> Path:
-        """Return a path where nothing is."""
-        return Path(self.mktemp()).resolve()
-
-    def dir(self) -> Path:
-        """Return an empty folder."""
-        path = self.path()
-        path.mkdir()
-        return path
-
-    @property
-    def stdout(self) -> bytes:
-        return bytes(self.host.output.get(("id", "stdout"), b""))
-
-    @property
-    def stderr(self) -> bytes:
-        return bytes(self.host.output.get(("id", "stderr"), b""))
-
-
-class CommandTests(_Running):
+class CommandTests(Running):
     """What a command gets, and what is told of it."""
 
     async def test_whole(self) -> None:
@@ -252,7 +140,7 @@ class CommandTests(_Running):
         self.assertEqual(descriptors(), before)
 
 
-class OutputTests(_Running):
+class OutputTests(Running):
     """Much output, and strange output."""
 
     async def test_ten_megabytes(self) -> None:
@@ -294,7 +182,7 @@ class OutputTests(_Running):
         self.assertEqual((result.stdout_bytes, len(self.stdout)), (5_000_000, 5_000_000))
 
 
-class TimeTests(_Running):
+class TimeTests(Running):
     """Time limits, and processes that outlive the command."""
 
     patience = Patience(pipe_grace_s=0.3, stop_grace_s=0.3)
@@ -352,7 +240,7 @@ class TimeTests(_Running):
         self.assertEqual(set(self.host.results), {"polite", "other"})
 
 
-class LostConnectionTests(_Running):
+class LostConnectionTests(Running):
     """Nothing is lost with a connection, and nothing is done twice."""
 
     async def test_resent_from_where_the_host_is(self) -> None:
