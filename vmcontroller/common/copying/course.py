@@ -95,6 +95,8 @@ class Course:
         self._link = link
         self._peer = peer
         self._idle_deadline_s = idle_deadline_s
+        self.has_spoken = False
+        """Whether the peer was told anything on this connection."""
         self._peer_cares = begun
         self._way = Way(say=link.say, writable=link.writable)
         self._error: Exception | None = None
@@ -133,7 +135,7 @@ class Course:
             self._link.say(word)
         except NotConnected as error:
             raise TransferFailed(Reason.CONNECTION_LOST, str(error)) from error
-        self._peer_cares = True
+        self._peer_cares = self.has_spoken = True
 
     def use_bulk(self) -> None:
         """Let bytes go their own way from now on, where there is one."""

@@ -72,6 +72,7 @@ class Site:
         self._place: Place | None = place
         self._transfer_id = transfer_id
         self._landing: Landing | None = None
+        self._entries = 0
         self._facts: FileFacts | None = None
 
     @property
@@ -122,9 +123,17 @@ class Site:
         self._landing = None
         self.land(facts)
 
+    @property
+    def entries(self) -> int:
+        """Of a directory, how many files, directories and links have come, or begun to."""
+        if isinstance(self._landing, TreeLanding):
+            self._entries = self._landing.entries
+        return self._entries
+
     def put_in_place(self, sha256: str) -> None:
         """Verify, and put it where it belongs; raises TransferFailed."""
         self.landing.put_in_place(sha256)
+        self._entries = self.entries
         self.sha256 = sha256
 
     def suspend(self) -> bool:

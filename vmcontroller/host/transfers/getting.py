@@ -37,9 +37,7 @@ class Getting:
     @property
     def entries(self) -> int:
         """Of a directory, how much has been begun."""
-        if self._site is None or not self._site.has_landed:
-            return 0
-        return getattr(self._site.landing, "entries", 0)
+        return self._site.entries if self._site is not None else 0
 
     @property
     def done_bytes(self) -> int:

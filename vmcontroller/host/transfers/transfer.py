@@ -181,7 +181,6 @@ class Transfer:
         if self._final is not None:
             raise self._final
         self.state = State.RUNNING
-        self._guest_keeps = False
         self._patience.begins()
         course = self._course = self._world.course(
             self.transfer_id, self.request.guest, begun=False
@@ -193,6 +192,7 @@ class Transfer:
             course.say_failed(error, detailed=False)
             raise
         finally:
+            self._guest_keeps = self._guest_keeps and not course.has_spoken
             self._done_bytes = self.done_bytes
             self._work.half = self._course = None
             self._meter.rest()

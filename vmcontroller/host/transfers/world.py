@@ -38,7 +38,8 @@ class World:
     wall_s: Callable[[], float]
     in_thread: InThread
     say: Callable[[GuestId, Word], None]
-    writable: Callable[[], Awaitable[None]]
+    writable: Callable[[GuestId], Awaitable[None]]
+    """Returns when the first connection of this guest takes more."""
     bulk: Callable[[GuestId], Way] | None
     ask_for_hello: Callable[[GuestId], None]
     roots: RootsOf
@@ -54,7 +55,7 @@ class World:
                 clock=self.clock,
                 in_thread=self.in_thread,
                 say=lambda word: self.say(guest, word),
-                writable=self.writable,
+                writable=lambda: self.writable(guest),
                 bulk=self.bulk(guest) if self.bulk is not None else None,
             ),
             peer=f"the guest {guest}",
