@@ -102,6 +102,7 @@ class Wire:
         self.spoken = []
         self.cut = False
         self.asked = 0
+        self.results = []
         self.in_thread, self.guest_in_thread = in_thread, guest_in_thread
         self.new_host()
         self.new_guest()
@@ -114,7 +115,7 @@ class Wire:
                 wall_s=lambda: 1_000_000_000 + self.clock.seconds(),
                 in_thread=self.in_thread,
                 say=self._to_guest,
-                writable=lambda: succeed(None),
+                writable=lambda _guest: succeed(None),
                 bulk=None,
                 ask_for_hello=self._ask,
                 roots=AllowedRoots([str(self.exchange)]).of,
@@ -149,7 +150,8 @@ class Wire:
             remote_path=remote,
             **options,
         )
-        return Deferred.fromCoroutine(self.transfers.copy(request))
+        self.results.append(Deferred.fromCoroutine(self.transfers.copy(request)))
+        return self.results[-1]
 
     def put(self, local, remote="", **options):
         return self.copy(Direction.TO_VM, local, remote, **options)
@@ -170,8 +172,15 @@ class Wire:
         self.guest.host_speaks(self.protocol)
         self.transfers.guest_there(GUEST, anew=True)
 
+    def give_up(self):
+        """Whatever becomes of the copies so far, nobody waits for it."""
+        for result in self.results:
+            result.addErrback(lambda _: None)
+        self.results.clear()
+
     def kill_host(self):
         """Forget all that the daemon has in memory; files that it holds open are not closed."""
+        self.give_up()
         self.cut = True
         self.queue.clear()
         self.guest.connection_lost("the host was killed")

@@ -31,6 +31,10 @@ class ResumeCase(WireCase):
         for directory in (self.wire.exchange, self.wire.home):
             (directory / "f").write_bytes(CONTENT)
 
+    def tearDown(self):
+        self.wire.give_up()
+        super().tearDown()
+
     def assert_nothing_left(self):
         self.before = open_files()  # what is open of wires whose ends were killed is no matter
         super().assert_nothing_left()
