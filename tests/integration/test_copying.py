@@ -8,6 +8,7 @@ import resource
 import shutil
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 
 from twisted.internet import reactor
@@ -26,9 +27,13 @@ from vmcontroller.common.errors import TransferFailed
 from vmcontroller.common.model import GuestId
 from vmcontroller.common.words import hear
 from vmcontroller.common.words.files import FileData
+from vmcontroller.common.words.presence import PROTOCOL_VERSION
 from vmcontroller.guest.files import GuestFiles
+from vmcontroller.host.transfers.ledger import Ledger
+from vmcontroller.host.transfers.request import CopyRequest, Direction
 from vmcontroller.host.transfers.roots import AllowedRoots
 from vmcontroller.host.transfers.transfers import Transfers
+from vmcontroller.host.transfers.world import World
 
 GUEST = GuestId("52:54:00:00:00:01")
 MIB = 2**20
@@ -62,18 +67,46 @@ class CopyingCase(TestCase):
         self.on_the_way_bytes = self.most_on_the_way_bytes = 0
         threads = threads_of(reactor)
         self.transfers = Transfers(
-            clock=reactor,
-            in_thread=threads,
-            say=lambda guest, word: self._deliver(self.guest, word),
-            writable=lambda: succeed(None),
-            roots=AllowedRoots([str(self.exchange)]),
+            World(
+                clock=reactor,
+                wall_s=time.time,
+                in_thread=threads,
+                say=lambda guest, word: self._deliver(self.guest, word),
+                writable=lambda guest: succeed(None),
+                bulk=None,
+                ask_for_hello=lambda guest: None,
+                roots=AllowedRoots([str(self.exchange)]).of,
+                ledger=Ledger(self.base / "ledger"),
+                resume_grace_s=60.0,
+            )
         )
+        self.transfers.open()
         self.guest = GuestFiles(
             reactor=reactor,
             say=lambda word: self._deliver(self.transfers, word, GUEST),
             writable=lambda: succeed(None),
             home=str(self.home),
         )
+        self.guest.host_speaks(PROTOCOL_VERSION)
+
+    def put(self, local, remote, **options):
+        return self.copy(Direction.TO_VM, local, remote, **options)
+
+    def get(self, remote, local, **options):
+        return self.copy(Direction.FROM_VM, local, remote, **options)
+
+    async def copy(self, direction, local, remote, **options):
+        request = CopyRequest(
+            direction=direction,
+            vm_name="vm",
+            vm_uuid="uuid",
+            guest=GUEST,
+            protocol=PROTOCOL_VERSION,
+            local_path=local,
+            remote_path=remote,
+            **options,
+        )
+        return await self.transfers.copy(request)
 
     def _deliver(self, ears, word, *sender):
         size_bytes = len(word.data) if isinstance(word, FileData) else 0
@@ -120,8 +153,8 @@ class TestRealFiles(CopyingCase):
         """20 MB go in and come out equal, and never more than the window is on the way."""
         content = os.urandom(20_000_000)
         (self.exchange / "in").write_bytes(content)
-        await self.transfers.put(GUEST, "in", "copy")
-        await self.transfers.get(GUEST, "copy", "out")
+        await self.put("in", "copy")
+        await self.get("copy", "out")
         self.assertEqual((self.exchange / "out").read_bytes(), content)
         self.assertEqual((self.home / "copy").read_bytes(), content)
         self.assertLessEqual(self.most_on_the_way_bytes, WINDOW_BYTES)
@@ -140,7 +173,7 @@ class TestRealFiles(CopyingCase):
 
         tick()
         try:
-            await self.transfers.put(GUEST, "in", "copy")
+            await self.put("in", "copy")
         finally:
             self.ticking.cancel()
         # An fsync or the hash of 64 MiB in the reactor would be one gap of all that time.
@@ -152,11 +185,9 @@ class TestRealFiles(CopyingCase):
         contents = [os.urandom(2 * MIB + i) for i in range(12)]
         copies = []
         for i, content in enumerate(contents):
-            side, copy = (
-                (self.exchange, self.transfers.put) if i % 2 else (self.home, self.transfers.get)
-            )
+            side, copy = (self.exchange, self.put) if i % 2 else (self.home, self.get)
             (side / f"f{i}").write_bytes(content)
-            copies.append(Deferred.fromCoroutine(copy(GUEST, f"f{i}", f"c{i}")))
+            copies.append(Deferred.fromCoroutine(copy(f"f{i}", f"c{i}")))
         await gatherResults(copies)
         for i, content in enumerate(contents):
             side = self.home if i % 2 else self.exchange
@@ -165,7 +196,7 @@ class TestRealFiles(CopyingCase):
     async def test_cancelled(self):
         """A copy cancelled in its middle leaves nothing on either side."""
         (self.exchange / "in").write_bytes(bytes(64 * MIB))
-        copy = Deferred.fromCoroutine(self.transfers.put(GUEST, "in", "copy"))
+        copy = Deferred.fromCoroutine(self.put("in", "copy"))
         while not self.leftovers():
             await deferLater(reactor, 0.001, lambda: None)
         copy.cancel()
@@ -185,7 +216,7 @@ class TestRealFiles(CopyingCase):
             "/tmp/": Reason.IS_A_DIRECTORY,
             "/proc/self/status": Reason.CHANGED,
         }.items():
-            await self.assert_fails(reason, self.transfers.get(GUEST, remote, "x"))
+            await self.assert_fails(reason, self.get(remote, "x"))
 
     async def test_no_permission(self):
         """A file that may not be read, and a directory that may not be written, say so."""
@@ -195,16 +226,12 @@ class TestRealFiles(CopyingCase):
         (self.home / "open").mkdir()
         (self.home / "open").chmod(0o777)
         (self.exchange / "f").write_bytes(b"abc")
-        await self.transfers.put(GUEST, "f", "warm")  # everything is imported by now
+        await self.put("f", "warm")  # everything is imported by now
         self.exchange.chmod(0o777)
         with as_nobody():
-            await self.assert_fails(
-                Reason.PERMISSION_DENIED, self.transfers.get(GUEST, "secret", "x")
-            )
-            await self.transfers.put(GUEST, "f", "open/f")  # so it is not the host's file
-            detail = await self.assert_fails(
-                Reason.PERMISSION_DENIED, self.transfers.put(GUEST, "f", "closed/f")
-            )
+            await self.assert_fails(Reason.PERMISSION_DENIED, self.get("secret", "x"))
+            await self.put("f", "open/f")  # so it is not the host's file
+            detail = await self.assert_fails(Reason.PERMISSION_DENIED, self.put("f", "closed/f"))
         self.assertIn("closed/f", detail)  # the guest's own words: it was the guest that refused
         self.assertTrue((self.home / "open" / "f").exists())
         self.assertEqual(list((self.home / "closed").iterdir()), [])
@@ -215,7 +242,7 @@ class TestRealFiles(CopyingCase):
         soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (4 * MIB, hard))
         try:
-            await self.assert_fails(Reason.TOO_LARGE, self.transfers.put(GUEST, "in", "copy"))
+            await self.assert_fails(Reason.TOO_LARGE, self.put("in", "copy"))
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
@@ -238,9 +265,9 @@ class TestSmallDiskOfTheHost(SmallDiskCase):
         """What a guest sends may not take the last of the host's disk; a bit less may come."""
         (self.home / "all").write_bytes(bytes(4 * MIB))
         (self.home / "less").write_bytes(bytes(3 * MIB + MIB // 2))
-        await self.assert_fails(Reason.DISK_FULL, self.transfers.get(GUEST, "all", "disk/copy"))
+        await self.assert_fails(Reason.DISK_FULL, self.get("all", "disk/copy"))
         self.assertEqual(list(self.disk.iterdir()), [])
-        await self.transfers.get(GUEST, "less", "disk/copy")
+        await self.get("less", "disk/copy")
         self.assertEqual((self.disk / "copy").stat().st_size, 3 * MIB + MIB // 2)
 
 
@@ -253,7 +280,7 @@ class TestSmallDisk(SmallDiskCase):
         """A file that does not fit is refused, and what was there stays."""
         (self.exchange / "in").write_bytes(bytes(5 * MIB))
         (self.disk / "copy").write_bytes(b"as it was")
-        await self.assert_fails(Reason.DISK_FULL, self.transfers.put(GUEST, "in", "disk/copy"))
+        await self.assert_fails(Reason.DISK_FULL, self.put("in", "disk/copy"))
         self.assertEqual((self.disk / "copy").read_bytes(), b"as it was")
         self.assertEqual([path.name for path in self.disk.iterdir()], ["copy"])
 
@@ -261,7 +288,7 @@ class TestSmallDisk(SmallDiskCase):
         """Someone who fills the disk meanwhile can't take the space of a copy under way."""
         content = os.urandom(3 * MIB)
         (self.exchange / "in").write_bytes(content)
-        copy = Deferred.fromCoroutine(self.transfers.put(GUEST, "in", "disk/copy"))
+        copy = Deferred.fromCoroutine(self.put("in", "disk/copy"))
         while not self.holds(len(content)):  # the file is made a moment before its space is
             await deferLater(reactor, 0.001, lambda: None)
         with (self.disk / "greedy").open("wb", buffering=0) as greedy, contextlib.suppress(OSError):
@@ -289,12 +316,12 @@ class TestSmallDisk(SmallDiskCase):
         remount = ["mount", "-o", "remount,ro", str(self.disk)]
         await deferToThread(subprocess.run, remount, check=True)
         (self.exchange / "in").write_bytes(b"abc")
-        copy = self.transfers.put(GUEST, "in", "disk/copy")
+        copy = self.put("in", "disk/copy")
         await self.assert_fails(Reason.PERMISSION_DENIED, copy)
 
     async def test_exactly_full(self):
         """A file that fills the disk to its last byte arrives."""
         content = os.urandom(4 * MIB)
         (self.exchange / "in").write_bytes(content)
-        await self.transfers.put(GUEST, "in", "disk/copy")
+        await self.put("in", "disk/copy")
         self.assertEqual(sha256((self.disk / "copy").read_bytes()), sha256(content))
