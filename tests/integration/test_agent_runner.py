@@ -15,6 +15,7 @@ from vmcontroller.common.words.commands import (
     CmdOutput,
     CmdStarted,
 )
+from vmcontroller.common.words.running import CmdRunAll
 from vmcontroller.guest.commands.command import Patience
 
 
@@ -87,11 +88,66 @@ class CommandTests(Running):
         self.assertEqual(result.exit_code_or_signal, 0)
 
     async def test_user(self) -> None:
-        """Another user's ids and home are the command's."""
-        if os.geteuid() != 0:
-            self.skipTest("only root can become somebody else")  # type: ignore[attr-defined]
-        await self.shell('id -un; echo "$USER"; id -G | wc -w', user="nobody")
-        self.assertEqual(self.stdout.split()[:2], [b"nobody", b"nobody"])
+        """Another user's ids and home are the command's; who may not become it says so."""
+        result = await self.shell('id -un; echo "$USER"; id -G | wc -w', user="nobody")
+        if os.geteuid() == 0:
+            self.assertEqual(self.stdout.split()[:2], [b"nobody", b"nobody"])
+        else:
+            self.assertRegex(result.error, "^USER_REFUSED: ")
+
+    async def test_group(self) -> None:
+        """A group is taken with or without a user; who may not have it says so."""
+        result = await self.shell("id -gn; id -un", group="daemon")
+        both = self.begin(
+            CommandSpec(cmd="sh", args=("-c", "id -gn; id -un"), group="daemon", user="nobody"),
+            "both",
+        )
+        await both
+        if os.geteuid() == 0:
+            self.assertEqual(self.stdout.split(), [b"daemon", b"root"])
+            told = bytes(self.host.output[("both", "stdout")])
+            self.assertEqual(told.split(), [b"daemon", b"nobody"])
+        else:
+            self.assertRegex(result.error, "^USER_REFUSED: ")
+
+    async def test_umask(self) -> None:
+        """Files are made with it; the agent's own stays what it was."""
+        before = os.umask(0o022)
+        os.umask(before)
+        path = self.path()
+        await self.shell(f"umask; : > {path}", umask=0o077)
+        self.assertEqual((int(self.stdout, 8), path.stat().st_mode & 0o777), (0o077, 0o600))
+        self.assertEqual(os.umask(before), before)
+
+    async def test_nice(self) -> None:
+        """It is added to the agent's, from the first moment on; the agent keeps its own."""
+        own = os.getpriority(os.PRIO_PROCESS, 0)
+        await self.shell("nice; sh -c nice", nice=5)
+        self.assertEqual(self.stdout.split(), [b"%d" % (own + 5)] * 2)
+        result = await self.begin(CommandSpec(cmd="nice", nice=-3), "less")
+        if os.geteuid() == 0:
+            self.assertEqual(int(self.host.output[("less", "stdout")]), own - 3)
+        else:
+            self.assertRegex(result.error, "^NICE_REFUSED: ")
+            self.assertEqual(result.exit_code_or_signal, 126)
+        self.assertEqual(os.getpriority(os.PRIO_PROCESS, 0), own)
+
+    async def test_asked_of_all(self) -> None:
+        """A command for many runs under this guest's id in it; without one it is for others."""
+        spec = CommandSpec(cmd="echo", args=("here",))
+        ids = {"52:54:00:00:00:01": "id", "52:54:00:00:00:02": "other"}
+        word = CmdRunAll(batch_id="b", cmd_ids=ids, spec=spec)
+        self.runner.heard_cmd_run_all(word, "52:54:00:00:00:03")
+        self.assertEqual(self.runner.held(), {})
+        for _ in range(2):
+            self.runner.heard_cmd_run_all(word, "52:54:00:00:00:01")
+        await self.host.end("id")
+        self.assertEqual((self.stdout, list(self.host.results)), (b"here\n", ["id"]))
+
+    async def test_quick(self) -> None:
+        """Of what ends at once only the end is told."""
+        await self.begin(CommandSpec(cmd="true"))
+        self.assertEqual(self.host.order, ["CMD_RESULT"])
 
     async def test_resources(self) -> None:
         """They are of that very command, while another burns the CPU."""
