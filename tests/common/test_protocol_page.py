@@ -56,7 +56,8 @@ class ProtocolPageTests(SynchronousTestCase):
         for reason in (
             *Reason,
             *("COMMAND_NOT_FOUND", "COMMAND_NOT_EXECUTABLE", "BAD_PATH", "NO_SUCH_USER"),
-            *("USER_REFUSED", "TOO_MANY_COMMANDS", "NO_RESOURCES"),
+            *("NO_SUCH_GROUP", "USER_REFUSED", "NICE_REFUSED", "BAD_STDIN", "TOO_MANY_COMMANDS"),
+            *("NO_RESOURCES", "AGENT_RESTARTED", "GUEST_RESTARTED"),
         ):
             self.assertIn(reason, PAGE)
 
