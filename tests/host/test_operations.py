@@ -29,7 +29,9 @@ from vmcontroller.host.operations.operations import Operations
 from vmcontroller.host.operations.vms import SHUTDOWN_REPEAT_S
 from vmcontroller.host.reach import Reach
 from vmcontroller.host.recent_events import RecentEvents
-from vmcontroller.host.requests import CreateOptions
+from vmcontroller.host.requests import CreateOptions, RunRequest
+
+TRUE = RunRequest(spec=CommandSpec(cmd="true"), has_usual_output_limit=True)
 
 
 class Addresses:
@@ -181,7 +183,7 @@ class OperationsTests(SynchronousTestCase):
         self.refused(NoSuchVM, operations.start("nobody"))
         self.refused(InvalidState, operations.shutdown("vm"))
         self.refused(GuestUnreachable, operations.ping("vm", 5))
-        self.refused(GuestUnreachable, operations.run_cmd("vm", CommandSpec(cmd="true")))
+        self.refused(GuestUnreachable, operations.run_cmd("vm", TRUE))
         self.assertEqual(self.now(operations.list_vms_with_state()), {"vm": "PoweredOff"})
 
     def test_hypervisor_away(self) -> None:
@@ -194,11 +196,10 @@ class OperationsTests(SynchronousTestCase):
         """A command is sent once the agent has said HELLO; before, the caller is told to wait."""
         self.create()
         self.now(self.operations.start("vm"))
-        spec = CommandSpec(cmd="true")
-        error = self.refused(GuestUnreachable, self.operations.run_cmd("vm", spec))
+        error = self.refused(GuestUnreachable, self.operations.run_cmd("vm", TRUE))
         self.assertIn("ping waits for it", str(error))
         self.agent_says_hello()
-        cmd_id = self.now(self.operations.run_cmd("vm", spec))
+        cmd_id = self.now(self.operations.run_cmd("vm", TRUE))
         self.assertEqual(self.now(self.operations.get_cmd_results(cmd_id))["state"], "sent")
         self.assertEqual(self.now(self.operations.get_cmd_details(cmd_id))["cmd"], "true")
         self.assertEqual(self.now(self.operations.list_finished_cmds()), {})
@@ -208,19 +209,19 @@ class OperationsTests(SynchronousTestCase):
         self.create()
         self.now(self.operations.start("vm"))
         self.agent_says_hello()
-        cmd_id = self.now(self.operations.run_cmd("vm", CommandSpec(cmd="true")))
+        cmd_id = self.now(self.operations.run_cmd("vm", TRUE))
         waiting = self.begin(self.operations.wait_cmd(cmd_id, 60))
         [vm] = self.hypervisor.world.values()
         self.hypervisor.becomes(vm, VmState.ABORTED)
         self.assertEqual(self.successResultOf(waiting)["error"], "LOST: the VM is Aborted")
-        self.refused(GuestUnreachable, self.operations.run_cmd("vm", CommandSpec(cmd="true")))
+        self.refused(GuestUnreachable, self.operations.run_cmd("vm", TRUE))
 
     def test_reset_ends_commands(self) -> None:
         """What ran before a reset does not run any more, whether the guest comes back or not."""
         self.create()
         self.now(self.operations.start("vm"))
         self.agent_says_hello()
-        cmd_id = self.now(self.operations.run_cmd("vm", CommandSpec(cmd="true")))
+        cmd_id = self.now(self.operations.run_cmd("vm", TRUE))
         self.now(self.operations.reset("vm"))
         results = self.now(self.operations.get_cmd_results(cmd_id))
         self.assertEqual((results["state"], results["finished"]), ("lost", False))

@@ -4,7 +4,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from vmcontroller.common.errors import BadArgument
 from vmcontroller.common.model import CommandSpec
-from vmcontroller.host.requests import COMMAND_MAX_BYTES, CreateOptions, RunOptions, command_spec
+from vmcontroller.host.requests import COMMAND_MAX_BYTES, CreateOptions, RunOptions, run_request
 
 
 def spec(**given):
@@ -17,7 +17,7 @@ def spec(**given):
         "file_for_stdin": "",
         "options": RunOptions(),
     }
-    return command_spec(**parts | given)
+    return run_request(**parts | given).spec
 
 
 class RequestTests(SynchronousTestCase):
@@ -39,6 +39,19 @@ class RequestTests(SynchronousTestCase):
         self.assertEqual(spec(options=options).stdin, b"x")
         error = self.assertRaises(BadArgument, spec, options=options, file_for_stdin="/f")
         self.assertEqual(error.name, "options.stdin")
+
+    def test_stdin_that_comes_later(self):
+        """Bytes may come before what is sent while it runs; two sources of that may not be."""
+        self.assertTrue(spec(options=RunOptions(stdin=b"x", stdin_open=True)).stdin_open)
+        self.assertTrue(spec(options=RunOptions(stdin_from_host="/f")).stdin_open)
+        for options, name in (
+            (RunOptions(stdin_open=True), "stdinOpen"),
+            (RunOptions(stdin_from_host="/f"), "stdinFromHost"),
+        ):
+            error = self.assertRaises(BadArgument, spec, options=options, file_for_stdin="/g")
+            self.assertEqual(error.name, f"options.{name}")
+        both = RunOptions(stdin_open=True, stdin_from_host="/f")
+        self.assertRaises(BadArgument, spec, options=both)
 
     def test_what_no_message_carries(self):
         """A request that doesn't fit into a frame is refused here, whatever made it large."""

@@ -21,7 +21,16 @@ from vmcontroller.common.destinations import REQUESTS, bulk_of, requests_of
 from vmcontroller.common.errors import BadArgument, GuestUnreachable, NotConnected
 from vmcontroller.common.model import GuestId, guest_id
 from vmcontroller.common.stomp.client import Message
-from vmcontroller.common.words import Ears, Utterance, Word, commands, files, hear, presence
+from vmcontroller.common.words import (
+    Ears,
+    Utterance,
+    Word,
+    commands,
+    files,
+    hear,
+    presence,
+    running,
+)
 from vmcontroller.common.words.credentials import CredentialKept, NewCredential
 from vmcontroller.host.broker.seldom import Seldom
 from vmcontroller.host.commands.commands import Commands
@@ -34,6 +43,14 @@ LATENCY_INTERVAL_S = 60.0
 LOG_INTERVAL_S = 10.0
 """In this time a guest's coming and going are worth LOG_LINES lines each in the log."""
 LOG_LINES = 5
+ABOUT_WHAT_RUNS = frozenset(
+    word.NAME
+    for word in (
+        *(running.CmdStdin, running.CmdStdinRoom, running.CmdSignal, running.CmdSignalled),
+        *(running.CmdAsk, running.CmdUsage),
+    )
+)
+"""Words about commands that run on if these are not understood."""
 SAY_HELLO = presence.Aint(word=presence.StillAlive.NAME, detail="say HELLO first")
 
 
@@ -79,6 +96,10 @@ class Conversation(Ears):
         """Say a word to one guest, or on its second connection; NotConnected without a broker."""
         self._say_at(bulk_of(guest) if bulk else requests_of(guest), guest, word)
 
+    def say_to_all(self, word: Word) -> None:
+        """Say a word on the topic that every guest hears; NotConnected without a broker."""
+        self._say_at(REQUESTS, "*", word)
+
     def _say_at(self, destination: str, to: str, word: Word) -> None:
         said = word.how_to_say()
         headers = {"to": to, "from": HOST_ID, "timestamp": str(int(time.time())), **said.headers}
@@ -86,7 +107,7 @@ class Conversation(Ears):
 
     def connected(self) -> None:
         """Ask all guests for their HELLO: what they said while nobody listened here is lost."""
-        self._say_at(REQUESTS, "*", SAY_HELLO)
+        self.say_to_all(SAY_HELLO)
 
     def message(self, message: Message) -> None:
         """Take in a message from a guest, whatever it may hold."""
@@ -165,7 +186,7 @@ class Conversation(Ears):
                 version=word.agent_version,
                 more=more,
             )
-        offsets = self.commands.reconcile(guest, word.commands, word.session)
+        offsets = self.commands.hearing.reconcile(guest, word.commands, word.session)
         self.say(
             guest,
             presence.Hello(
@@ -253,7 +274,8 @@ class Conversation(Ears):
             detail=word.detail,
         )
         guest = GuestId(sender)
-        self.commands.refused(guest, word.about, word.detail)
+        if word.word not in ABOUT_WHAT_RUNS:
+            self.commands.hearing.refused(guest, word.about, word.detail)
         failed = files.FileFailed(
             transfer_id=word.about, reason="PROTOCOL", detail=f"not understood: {word.detail:.200}"
         )
@@ -261,15 +283,27 @@ class Conversation(Ears):
 
     @override
     def heard_cmd_started(self, word: commands.CmdStarted, sender: str) -> None:
-        self.commands.heard_started(word, sender)
+        self.commands.hearing.heard_started(word, sender)
 
     @override
     def heard_cmd_output(self, word: commands.CmdOutput, sender: str) -> None:
-        self.commands.heard_output(word, sender)
+        self.commands.hearing.heard_output(word, sender)
 
     @override
     def heard_cmd_result(self, word: commands.CmdResult, sender: str) -> None:
-        self.commands.heard_result(word, sender)
+        self.commands.hearing.heard_result(word, sender)
+
+    @override
+    def heard_cmd_stdin_room(self, word: running.CmdStdinRoom, sender: str) -> None:
+        self.commands.hearing.heard_room(word, sender)
+
+    @override
+    def heard_cmd_signalled(self, word: running.CmdSignalled, sender: str) -> None:
+        self.commands.hearing.heard_signalled(word, sender)
+
+    @override
+    def heard_cmd_usage(self, word: running.CmdUsage, sender: str) -> None:
+        self.commands.hearing.heard_usage(word, sender)
 
     @override
     def heard_file_ready(self, word: files.FileReady, sender: str) -> None:

@@ -58,6 +58,10 @@ class Directory:
         self._fresh = changes == self._changes
         return self._vms
 
+    async def current(self) -> tuple[Vm, ...]:
+        """Return every machine, read again only if something may have changed."""
+        return self._vms if self._fresh else await self.all()
+
     async def find(self, reference: str, *, fresh: bool = False) -> Vm:
         """Return the machine with this name, UUID or MAC address.
 

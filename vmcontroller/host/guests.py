@@ -6,7 +6,7 @@ of itself is data; who it is, the broker says.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from vmcontroller.common.model import GuestId
@@ -48,6 +48,10 @@ class Guests:
     def get(self, guest: GuestId) -> Guest | None:
         """Return the record of a guest that is there."""
         return self._guests.get(guest)
+
+    def everyone(self) -> Sequence[Guest]:
+        """Return the records of all that are there."""
+        return list(self._guests.values())
 
     def hello(self, guest: Guest) -> Guest | None:
         """Take in a guest; return its record of before, from an earlier session or this one."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from vmcontroller.common.errors import GuestUnreachable
@@ -53,6 +53,10 @@ class Reach:
                 vm.name, f"its agent is not connected (the VM is {vm.state}); ping waits for it"
             )
         return guest
+
+    def agents(self) -> Sequence[Guest]:
+        """Return all agents that are connected, of whatever VM."""
+        return self._guests.everyone()
 
     def forget(self, vm: Vm, why: str) -> None:
         """Let the guest of this VM go."""

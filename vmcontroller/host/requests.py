@@ -46,13 +46,32 @@ class RunOptions:
     """The options of `runCmd`."""
 
     stdin: bytes = b""
+    stdin_open: bool = False
+    stdin_from_host: str = ""
     timeout_s: float = _PLAIN.timeout_s
     """0 is none."""
+    kill_after_s: float = _PLAIN.kill_after_s
     user: str = ""
-    output_limit_bytes: int = _PLAIN.output_limit_bytes
+    group: str = ""
+    umask: int = _PLAIN.umask
+    nice: int = _PLAIN.nice
+    replace_env: bool = False
+    output_limit_bytes: int | None = None
+    """None: as the configuration says."""
 
 
-def command_spec(
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRequest:
+    """A command to be run, as it was asked for."""
+
+    spec: CommandSpec
+    stdin_from_host: str = ""
+    """A file of the host that becomes its stdin, if not empty."""
+    has_usual_output_limit: bool = False
+    """The limit of its output is to be the configuration's."""
+
+
+def run_request(
     *,
     cmd: str,
     args: Sequence[str],
@@ -60,13 +79,12 @@ def command_spec(
     path: str,
     file_for_stdin: str,
     options: RunOptions,
-) -> CommandSpec:
+) -> RunRequest:
     """Put the parameters of `runCmd` together.
 
     Raises BadArgument where there are two sources for stdin, and for what no message can carry.
     """
-    if file_for_stdin and options.stdin:
-        raise BadArgument("options.stdin", "fileForStdin is given too; only one can be stdin")
+    _one_stdin(file_for_stdin, options)
     spec = CommandSpec(
         cmd=cmd,
         args=tuple(args),
@@ -75,14 +93,44 @@ def command_spec(
         file_for_stdin=file_for_stdin,
         stdin=options.stdin,
         timeout_s=options.timeout_s,
+        kill_after_s=options.kill_after_s,
         user=options.user,
-        output_limit_bytes=options.output_limit_bytes,
+        group=options.group,
+        umask=options.umask,
+        nice=options.nice,
+        replace_env=options.replace_env,
+        stdin_open=options.stdin_open or bool(options.stdin_from_host),
+        output_limit_bytes=_PLAIN.output_limit_bytes
+        if options.output_limit_bytes is None
+        else options.output_limit_bytes,
     )
     size_bytes = len(CmdRun(cmd_id="", spec=spec).how_to_say().body)
     if size_bytes > COMMAND_MAX_BYTES:
         raise BadArgument(
             "runCmd",
             f"cmd, args, env and options.stdin together take {size_bytes} bytes of at most "
-            f"{COMMAND_MAX_BYTES}; cpFileToVM copies more, and fileForStdin reads it",
+            f"{COMMAND_MAX_BYTES}; options.stdinFromHost and sendCmdStdin bring more",
         )
-    return spec
+    return RunRequest(
+        spec=spec,
+        stdin_from_host=options.stdin_from_host,
+        has_usual_output_limit=options.output_limit_bytes is None,
+    )
+
+
+def _one_stdin(file_for_stdin: str, options: RunOptions) -> None:
+    """Let stdin come from one place; bytes may come before what is sent while it runs."""
+    if file_for_stdin:
+        for name, given in (
+            ("stdin", options.stdin),
+            ("stdinOpen", options.stdin_open),
+            ("stdinFromHost", options.stdin_from_host),
+        ):
+            if given:
+                raise BadArgument(
+                    f"options.{name}", "fileForStdin is given too; only one can be stdin"
+                )
+    if options.stdin_from_host and options.stdin_open:
+        raise BadArgument(
+            "options.stdinOpen", "stdinFromHost is given too; its end is the end of stdin"
+        )

@@ -34,8 +34,6 @@ class StateDir:
                 directory.mkdir(mode=0o700, exist_ok=True)
             self._lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            for left in self.commands.iterdir():
-                left.unlink()  # output that a daemon left that was killed
             noted = {note.stem for note in self.transfers.glob("*.json")}
             sweep(str(self.exchange), keep=noted)  # and halves of copies
         except BlockingIOError:

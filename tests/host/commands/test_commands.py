@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hypothesis import given
-from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.host.wiring import at_once
+from vmcontroller.common.config import CommandsConfig
 from vmcontroller.common.errors import BadArgument, NoSuchCommand, NotConnected
 from vmcontroller.common.model import CommandResult, CommandSpec, guest_id
 from vmcontroller.common.words.commands import (
@@ -21,9 +21,12 @@ from vmcontroller.common.words.commands import (
 )
 from vmcontroller.common.words.presence import Descriptor
 from vmcontroller.host.commands.commands import Commands
-from vmcontroller.host.commands.record import IN_MEMORY_BYTES, CommandState, Stream
+from vmcontroller.host.commands.output import INLINE_BYTES
+from vmcontroller.host.commands.record import Command, CommandState, StdinState
+from vmcontroller.host.commands.world import CommandWorld
 from vmcontroller.host.guests import Guest
 from vmcontroller.host.hypervisor.base import Vm, VmState
+from vmcontroller.host.transfers.roots import AllowedRoots
 
 GUEST = guest_id("52:54:00:00:00:01")
 STRANGER = guest_id("52:54:00:00:00:02")
@@ -43,19 +46,64 @@ class CommandsTests(SynchronousTestCase):
         self.clock = Clock()
         self.said = []
         self.asked = []
-        self.spool = Path(self.mktemp())
-        self.spool.mkdir()
+        self.home = Path(self.mktemp())
+        self.spool = self.home / "commands"
+        self.spool.mkdir(parents=True)
         self.vm = Vm(uuid="u", name="vm", state=VmState.RUNNING, macs=(GUEST,))
-        self.commands = Commands(
-            clock=self.clock,
-            say=lambda guest, word: self.said.append((guest, word)),
-            ask_for_hello=self.asked.append,
-            spool_dir=str(self.spool),
-            time_to_live_s=100,
+        self.guests = {GUEST: AGENT}
+        self.in_writer = at_once
+        self.connected = True
+        self.commands = self.opened()
+        self.hearing = self.commands.hearing
+
+    def opened(self, **config) -> Commands:
+        """Return what a daemon finds that starts on the directory now."""
+        commands = Commands(
+            CommandWorld(
+                clock=self.clock,
+                wall_s=lambda: 1_000_000.0 + self.clock.seconds(),
+                say=self.say,
+                say_to_all=lambda word: self.say("*", word),
+                ask_for_hello=self.asked.append,
+                there=self.guests.get,
+                open_file=AllowedRoots([str(self.home)]).readable,
+                in_thread=at_once,
+                in_writer=lambda *work: self.in_writer(*work),  # noqa: PLW0108 - tests set it
+            ),
+            state_dir=self.home,
+            config=CommandsConfig(**{"time_to_live": 100.0, "keep": 50} | config),
         )
+        self.now(commands.open())
+        return commands
+
+    def say(self, guest, word) -> None:
+        if not self.connected:
+            raise NotConnected("no broker")
+        self.said.append((guest, word))
+
+    def now(self, coroutine):
+        """Return what a coroutine returns that need not wait."""
+        return self.successResultOf(Deferred.fromCoroutine(coroutine))
+
+    def restart(self, *, killed: bool = False, **config) -> None:
+        """Let another daemon take over, after an orderly end or a kill."""
+        if not killed:
+            self.now(self.commands.stop())
+        self.commands = self.opened(**config)
+        self.hearing = self.commands.hearing
+
+    def get(self, cmd_id: str) -> Command:
+        return self.now(self.commands.find(cmd_id))
+
+    def read(self, cmd_id: str, stream: str = "stdout") -> bytes:
+        return self.now(self.commands.output(cmd_id, stream, 0, 2**30))
+
+    def ended(self) -> list[str]:
+        return [command.cmd_id for command in self.now(self.commands.ended())]
 
     def run_one(self, spec: CommandSpec = TRUE) -> str:
-        return self.commands.run(self.vm, AGENT, spec)
+        stdin = StdinState() if spec.stdin_open else None
+        return self.now(self.commands.run(self.vm, AGENT, spec, stdin))
 
     def result(self, cmd_id: str, **changes) -> CmdResult:
         facts = {
@@ -68,6 +116,10 @@ class CommandsTests(SynchronousTestCase):
         }
         return CmdResult(result=CommandResult(**(facts | changes)))
 
+    def refused(self, error, coroutine):
+        """Return the error of what can't be."""
+        return self.failureResultOf(Deferred.fromCoroutine(coroutine), error).value
+
     def output(self, cmd_id: str, data: bytes, offset: int = 0) -> CmdOutput:
         return CmdOutput(cmd_id=cmd_id, stream="stdout", offset=offset, data=data)
 
@@ -78,14 +130,14 @@ class CommandsTests(SynchronousTestCase):
         """Sent, running, ended; the guest is told that its result is stored."""
         cmd_id = self.run_one()
         self.assertEqual(self.said, [(GUEST, CmdRun(cmd_id=cmd_id, spec=TRUE))])
-        self.assertIs(self.commands.get(cmd_id).state, CommandState.SENT)
-        self.commands.heard_started(CmdStarted(cmd_id=cmd_id, pid=7), GUEST)
-        self.assertIs(self.commands.get(cmd_id).state, CommandState.RUNNING)
-        self.assertEqual(self.commands.ended(), ())
-        self.commands.heard_output(self.output(cmd_id, b"hello"), GUEST)
-        self.commands.heard_result(self.result(cmd_id, stdout_bytes=5), GUEST)
-        self.assertIs(self.commands.get(cmd_id).state, CommandState.ENDED)
-        self.assertEqual([command.cmd_id for command in self.commands.ended()], [cmd_id])
+        self.assertIs(self.get(cmd_id).state, CommandState.SENT)
+        self.hearing.heard_started(CmdStarted(cmd_id=cmd_id, pid=7), GUEST)
+        self.assertIs(self.get(cmd_id).state, CommandState.RUNNING)
+        self.assertEqual(self.ended(), [])
+        self.hearing.heard_output(self.output(cmd_id, b"hello"), GUEST)
+        self.hearing.heard_result(self.result(cmd_id, stdout_bytes=5), GUEST)
+        self.assertIs(self.get(cmd_id).state, CommandState.ENDED)
+        self.assertEqual(self.ended(), [cmd_id])
         self.assertEqual(self.said[-1], (GUEST, CmdStored(cmd_id=cmd_id)))
 
     def test_waiting_ends_with_the_result(self) -> None:
@@ -93,7 +145,7 @@ class CommandsTests(SynchronousTestCase):
         cmd_id = self.run_one()
         waiting = self.wait(cmd_id)
         self.assertNoResult(waiting)
-        self.commands.heard_result(self.result(cmd_id, exit_code_or_signal=3), GUEST)
+        self.hearing.heard_result(self.result(cmd_id, exit_code_or_signal=3), GUEST)
         self.assertEqual(self.successResultOf(waiting).result.exit_code_or_signal, 3)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
@@ -107,187 +159,149 @@ class CommandsTests(SynchronousTestCase):
     def test_result_said_twice(self) -> None:
         """A repeated result is acknowledged again and changes nothing."""
         cmd_id = self.run_one()
-        self.commands.heard_result(self.result(cmd_id), GUEST)
-        self.commands.heard_result(self.result(cmd_id, exit_code_or_signal=9), GUEST)
-        self.assertEqual(self.commands.get(cmd_id).result.exit_code_or_signal, 0)
+        self.hearing.heard_result(self.result(cmd_id), GUEST)
+        self.hearing.heard_result(self.result(cmd_id, exit_code_or_signal=9), GUEST)
+        self.assertEqual(self.get(cmd_id).result.exit_code_or_signal, 0)
         self.assertEqual(len([w for _, w in self.said if isinstance(w, CmdStored)]), 2)
 
     def test_result_before_its_output(self) -> None:
         """A result whose output has a gap is not acknowledged: the guest keeps it all."""
         cmd_id = self.run_one()
-        self.commands.heard_output(self.output(cmd_id, b"cd", offset=2), GUEST)
-        self.commands.heard_result(self.result(cmd_id, stdout_bytes=4), GUEST)
-        self.assertFalse(self.commands.get(cmd_id).has_ended)
+        self.hearing.heard_output(self.output(cmd_id, b"cd", offset=2), GUEST)
+        self.hearing.heard_result(self.result(cmd_id, stdout_bytes=4), GUEST)
+        self.assertFalse(self.get(cmd_id).has_ended)
         self.assertFalse(any(isinstance(word, CmdStored) for _, word in self.said))
-        self.commands.heard_result(self.result(cmd_id, stdout_bytes=4), GUEST)
+        self.hearing.heard_result(self.result(cmd_id, stdout_bytes=4), GUEST)
         self.assertEqual(self.asked, [GUEST])
 
     def test_stranger(self) -> None:
         """Another guest can neither end nor feed a command that was not sent to it."""
         cmd_id = self.run_one()
-        self.commands.heard_started(CmdStarted(cmd_id=cmd_id, pid=1), STRANGER)
-        self.commands.heard_output(self.output(cmd_id, b"x"), STRANGER)
-        self.commands.heard_result(self.result(cmd_id), STRANGER)
-        command = self.commands.get(cmd_id)
+        self.hearing.heard_started(CmdStarted(cmd_id=cmd_id, pid=1), STRANGER)
+        self.hearing.heard_output(self.output(cmd_id, b"x"), STRANGER)
+        self.hearing.heard_result(self.result(cmd_id), STRANGER)
+        command = self.get(cmd_id)
         self.assertIs(command.state, CommandState.SENT)
         self.assertEqual(command.stored_bytes, (0, 0))
 
     def test_result_of_nothing(self) -> None:
         """A guest may forget a result that nobody here waits for."""
-        self.commands.heard_result(self.result("long-forgotten"), GUEST)
+        self.hearing.heard_result(self.result("long-forgotten"), GUEST)
         self.assertEqual(self.said, [(GUEST, CmdStored(cmd_id="long-forgotten"))])
 
     def test_reconnect_resumes(self) -> None:
         """After a lost connection the guest learns how much of each stream is stored."""
         cmd_id = self.run_one()
-        self.commands.heard_started(CmdStarted(cmd_id=cmd_id, pid=1), GUEST)
-        self.commands.heard_output(self.output(cmd_id, b"abc"), GUEST)
-        offsets = self.commands.reconcile(GUEST, {cmd_id}, "one")
+        self.hearing.heard_started(CmdStarted(cmd_id=cmd_id, pid=1), GUEST)
+        self.hearing.heard_output(self.output(cmd_id, b"abc"), GUEST)
+        offsets = self.hearing.reconcile(GUEST, {cmd_id}, "one")
         self.assertEqual(offsets, {cmd_id: (3, 0)})
-        self.commands.heard_output(self.output(cmd_id, b"bcdef", offset=1), GUEST)
-        self.commands.heard_result(self.result(cmd_id, stdout_bytes=6), GUEST)
-        self.assertEqual(self.commands.get(cmd_id).streams["stdout"].read(0, 100), b"abcdef")
+        self.hearing.heard_output(self.output(cmd_id, b"bcdef", offset=1), GUEST)
+        self.hearing.heard_result(self.result(cmd_id, stdout_bytes=6), GUEST)
+        self.assertEqual(self.read(cmd_id), b"abcdef")
 
     def test_request_lost_on_the_way(self) -> None:
         """A request that never arrived is sent again to the same agent, and only to it."""
         cmd_id = self.run_one()
-        self.commands.reconcile(GUEST, (), "one")
+        self.hearing.reconcile(GUEST, (), "one")
         self.assertEqual(self.said.count((GUEST, CmdRun(cmd_id=cmd_id, spec=TRUE))), 2)
-        self.commands.reconcile(GUEST, (), "two")
-        self.assertIs(self.commands.get(cmd_id).state, CommandState.LOST)
+        self.hearing.reconcile(GUEST, (), "two")
+        self.assertIs(self.get(cmd_id).state, CommandState.LOST)
 
     def test_restarted_agent(self) -> None:
         """A command that ran in an agent that is no more ends as lost, and says why."""
         cmd_id = self.run_one()
-        self.commands.heard_started(CmdStarted(cmd_id=cmd_id, pid=1), GUEST)
+        self.hearing.heard_started(CmdStarted(cmd_id=cmd_id, pid=1), GUEST)
         waiting = self.wait(cmd_id)
-        self.commands.reconcile(GUEST, (), "two")
+        self.hearing.reconcile(GUEST, (), "two")
         self.assertIn("LOST: the agent", self.successResultOf(waiting).error)
 
     def test_agent_that_was_away(self) -> None:
         """A request that waited for a paused guest is sent again, however long that was away."""
         cmd_id = self.run_one()
-        self.commands.reconcile(GUEST, (), "one")
-        self.assertIs(self.commands.get(cmd_id).state, CommandState.SENT)
+        self.hearing.reconcile(GUEST, (), "one")
+        self.assertIs(self.get(cmd_id).state, CommandState.SENT)
 
     def test_not_understood(self) -> None:
         """A command that the agent does not understand ends, if it is that agent's."""
         cmd_id = self.run_one()
-        self.commands.refused(STRANGER, cmd_id, "what?")
-        self.assertFalse(self.commands.get(cmd_id).has_ended)
-        self.commands.refused(GUEST, cmd_id, "what?")
-        self.assertEqual(self.commands.get(cmd_id).error, "REFUSED: what?")
+        self.hearing.refused(STRANGER, cmd_id, "what?")
+        self.assertFalse(self.get(cmd_id).has_ended)
+        self.hearing.refused(GUEST, cmd_id, "what?")
+        self.assertEqual(self.get(cmd_id).error, "REFUSED: what?")
 
     def test_full_disk(self) -> None:
         """Output that the host can't store is said to be cut; the command ends all the same."""
         cmd_id = self.run_one()
         self.spool.rmdir()
-        data = bytes(IN_MEMORY_BYTES + 1)
-        self.commands.heard_output(self.output(cmd_id, b"kept"), GUEST)
-        self.commands.heard_output(self.output(cmd_id, data, offset=4), GUEST)
-        self.commands.heard_output(self.output(cmd_id, b"late", offset=4), GUEST)
-        self.commands.heard_result(self.result(cmd_id, stdout_bytes=len(data) + 4), GUEST)
-        command = self.commands.get(cmd_id)
+        data = bytes(INLINE_BYTES + 1)
+        self.hearing.heard_output(self.output(cmd_id, b"kept"), GUEST)
+        self.hearing.heard_output(self.output(cmd_id, data, offset=4), GUEST)
+        self.hearing.heard_output(self.output(cmd_id, b"late", offset=4), GUEST)
+        self.hearing.heard_result(self.result(cmd_id, stdout_bytes=len(data) + 4), GUEST)
+        command = self.get(cmd_id)
         self.assertIs(command.state, CommandState.ENDED)
         self.assertTrue(command.result.truncated)
         self.assertIn("OUTPUT_NOT_STORED: stdout", command.error)
-        self.assertEqual(command.streams["stdout"].read(0, 100), b"kept")
+        self.assertEqual(self.read(cmd_id), (b"kept" + data)[:INLINE_BYTES])
         self.assertEqual(self.said[-1], (GUEST, CmdStored(cmd_id=cmd_id)))
 
     def test_vm_off(self) -> None:
         """When the VM goes off its commands end as lost, others' do not."""
         cmd_id = self.run_one()
-        self.commands.vm_stopped("other", "the VM is PoweredOff")
-        self.assertFalse(self.commands.get(cmd_id).has_ended)
-        self.commands.vm_stopped("u", "the VM is Aborted")
-        self.assertEqual(self.commands.get(cmd_id).error, "LOST: the VM is Aborted")
+        self.hearing.vm_stopped("other", "the VM is PoweredOff")
+        self.assertFalse(self.get(cmd_id).has_ended)
+        self.hearing.vm_stopped("u", "the VM is Aborted")
+        self.assertEqual(self.get(cmd_id).error, "LOST: the VM is Aborted")
 
     def test_late_result_of_a_lost_command(self) -> None:
         """A result that comes after all is better than none."""
         cmd_id = self.run_one()
-        self.commands.vm_stopped("u", "the VM is Aborted")
-        self.commands.heard_output(self.output(cmd_id, b"x"), GUEST)
-        self.commands.heard_result(self.result(cmd_id, stdout_bytes=1), GUEST)
-        self.assertIs(self.commands.get(cmd_id).state, CommandState.ENDED)
+        self.hearing.vm_stopped("u", "the VM is Aborted")
+        self.hearing.heard_output(self.output(cmd_id, b"x"), GUEST)
+        self.hearing.heard_result(self.result(cmd_id, stdout_bytes=1), GUEST)
+        self.assertIs(self.get(cmd_id).state, CommandState.ENDED)
 
     def test_not_connected(self) -> None:
-        """Without a broker the caller is told, and no command remains."""
-
-        def refuse(guest, word):
-            raise NotConnected("no broker")
-
-        commands = Commands(
-            clock=self.clock,
-            say=refuse,
-            ask_for_hello=self.asked.append,
-            spool_dir=str(self.spool),
-        )
-        self.assertRaises(NotConnected, commands.run, self.vm, AGENT, TRUE)
-        self.assertEqual(commands._commands, {})
+        """Without a broker the caller is told, and no command remains, also not on the disk."""
+        self.connected = False
+        self.refused(NotConnected, self.commands.run(self.vm, AGENT, TRUE))
+        self.restart()
+        self.assertEqual(self.commands.registry.running(), [])
 
     def test_forget(self) -> None:
         """An ended command is forgotten when asked; a running one is not."""
         cmd_id = self.run_one()
-        self.assertRaises(BadArgument, self.commands.forget, cmd_id)
-        self.commands.heard_result(self.result(cmd_id), GUEST)
-        self.commands.forget(cmd_id)
-        self.assertRaises(NoSuchCommand, self.commands.get, cmd_id)
+        self.refused(BadArgument, self.commands.forget(cmd_id))
+        self.hearing.heard_result(self.result(cmd_id), GUEST)
+        self.now(self.commands.forget(cmd_id))
+        self.refused(NoSuchCommand, self.commands.find(cmd_id))
 
     def test_time_to_live(self) -> None:
         """Results are kept for their time to live and no longer; running ones are kept."""
         ended, running = self.run_one(), self.run_one()
-        self.commands.heard_result(self.result(ended), GUEST)
+        self.hearing.heard_result(self.result(ended), GUEST)
         self.clock.advance(99)
-        self.commands.expire()
-        self.commands.get(ended)
+        self.now(self.commands.expire())
+        self.get(ended)
         self.clock.advance(2)
-        self.commands.expire()
-        self.assertRaises(NoSuchCommand, self.commands.get, ended)
-        self.commands.get(running)
+        self.now(self.commands.expire())
+        self.refused(NoSuchCommand, self.commands.find(ended))
+        self.get(running)
 
     def test_big_output_leaves_no_file(self) -> None:
         """Output beyond memory lies in a file that goes with the command."""
         cmd_id = self.run_one()
-        data = bytes(IN_MEMORY_BYTES + 1)
-        self.commands.heard_output(self.output(cmd_id, data), GUEST)
+        data = bytes(INLINE_BYTES + 1)
+        self.hearing.heard_output(self.output(cmd_id, data), GUEST)
         self.assertEqual(len(list(self.spool.iterdir())), 1)
-        self.commands.heard_result(self.result(cmd_id, stdout_bytes=len(data)), GUEST)
-        self.assertEqual(self.commands.get(cmd_id).streams["stdout"].read(0, 2**20), data)
-        self.commands.forget(cmd_id)
+        self.hearing.heard_result(self.result(cmd_id, stdout_bytes=len(data)), GUEST)
+        self.assertEqual(self.read(cmd_id), data)
+        self.now(self.commands.forget(cmd_id))
         self.assertEqual(list(self.spool.iterdir()), [])
 
     def test_stop_releases(self) -> None:
-        """When the daemon stops, nobody waits for ever and no file remains."""
-        cmd_id = self.run_one()
-        waiting = self.wait(cmd_id)
-        self.commands.heard_output(self.output(cmd_id, bytes(IN_MEMORY_BYTES + 1)), GUEST)
-        self.commands.stop()
+        """When the daemon stops, nobody waits for ever."""
+        waiting = self.wait(self.run_one())
+        self.now(self.commands.stop())
         self.failureResultOf(waiting, NotConnected)
-        self.assertEqual(list(self.spool.iterdir()), [])
-
-
-class StreamTests(SynchronousTestCase):
-    @given(
-        st.binary(min_size=1, max_size=4 * IN_MEMORY_BYTES),
-        st.lists(st.tuples(st.integers(0, 4 * IN_MEMORY_BYTES), st.integers(1, IN_MEMORY_BYTES))),
-    )
-    def test_any_pieces(self, data, pieces) -> None:
-        """Whatever pieces come, in whatever order and how often, what is stored is a prefix."""
-        stream = Stream(self.mktemp(), 10**9)
-        try:
-            for start, length in pieces:
-                stream.store(start, data[start : start + length])
-            stored = stream.read(0, len(data))
-            self.assertEqual(len(stored), stream.stored_bytes)
-            self.assertTrue(data.startswith(stored))
-        finally:
-            stream.close()
-
-    def test_limit(self) -> None:
-        """A guest that sends more than was agreed fills nothing here."""
-        stream = Stream(self.mktemp(), 10)
-        stream.store(0, b"12345678")
-        stream.store(8, b"90abc")
-        stream.store(10, b"abc")
-        self.assertEqual(stream.read(0, 100), b"1234567890")
-        self.assertEqual(stream.stored_bytes, 10)

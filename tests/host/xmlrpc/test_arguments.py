@@ -60,7 +60,8 @@ class BindTests(DoorCase):
         self.assertEqual(self.called("ping", "a"), ("ping", "a", 5.0))
         self.assertEqual(self.called("ping", "a", None), ("ping", "a", 5.0))
         self.assertEqual(
-            self.called("getCmdOutput", "i", "stdout"), ("get_cmd_output", "i", "stdout", 0, 65536)
+            self.called("getCmdOutput", "i", "stdout"),
+            ("get_cmd_output", "i", "stdout", 0, 65536, 0.0),
         )
         self.assertEqual(self.called("waitCmd", "i"), ("wait_cmd", "i", 60.0))
 
@@ -133,7 +134,7 @@ class KindTests(DoorCase):
         """A large offset comes as a double without a fraction."""
         self.assertEqual(
             self.called("getCmdOutput", "i", "stderr", 2.0**40, 1),
-            ("get_cmd_output", "i", "stderr", 2**40, 1),
+            ("get_cmd_output", "i", "stderr", 2**40, 1, 0.0),
         )
         allowed = f"offset: must be a whole number from 0 to {2**53}, not "
         self.refused(allowed + "1.5", "getCmdOutput", "i", "stdout", 1.5)
@@ -220,10 +221,14 @@ class CreateTests(DoorCase):
 
 class RunTests(DoorCase):
     def spec(self, *params):
+        """Call runCmd; return what the operation got that is to be run."""
+        return self.request(*params).spec
+
+    def request(self, *params):
         """Call runCmd; return the request that the operation got."""
-        name, vm, spec = self.called("runCmd", "a", *params)
+        name, vm, request = self.called("runCmd", "a", *params)
         self.assertEqual((name, vm), ("run_cmd", "a"))
-        return spec
+        return request
 
     def test_all_there_is(self):
         """Every parameter and option arrives where it belongs."""
@@ -241,6 +246,52 @@ class RunTests(DoorCase):
                 output_limit_bytes=10,
             ),
         )
+
+    def test_since_protocol_3(self):
+        """The options that only newer agents know arrive, too."""
+        options = {
+            "group": "g",
+            "umask": 0o22,
+            "nice": -5,
+            "replaceEnv": True,
+            "killAfter": 1,
+            "stdinOpen": 1,
+            "outputLimit": 2.0**40,
+        }
+        request = self.request("cat", [], {}, "", "", options)
+        self.assertFalse(request.has_usual_output_limit)
+        self.assertEqual(
+            request.spec,
+            CommandSpec(
+                cmd="cat",
+                group="g",
+                umask=0o22,
+                nice=-5,
+                replace_env=True,
+                kill_after_s=1.0,
+                stdin_open=True,
+                output_limit_bytes=2**40,
+            ),
+        )
+        request = self.request("cat", [], {}, "", "", {"stdinFromHost": "in"})
+        self.assertEqual((request.stdin_from_host, request.has_usual_output_limit), ("in", True))
+
+    def test_signals(self):
+        """A signal has a name, with SIG or without, or a number; nothing else is sent."""
+        for said in ("KILL", "SIGKILL", "sigkill", "9", 9):
+            self.assertEqual(self.called("killCmd", "i", said), ("kill_cmd", "i", "KILL"))
+        self.assertEqual(self.called("killCmd", "i"), ("kill_cmd", "i", "TERM"))
+        for wrong in ("SEGV", "", "0", "-9", 0, 2**31 - 1, "9" * 400, "SIGSIGKILL"):
+            error = self.door.fault("killCmd", "i", wrong)
+            self.assertIn("signal: must be one of HUP, INT", error.faultString)
+
+    def test_which_vms(self):
+        """A pattern, or names; no empty one, and not without end."""
+        name, vms, _ = self.called("runCmdOnAll", "worker *", "true")
+        self.assertEqual((name, vms), ("run_cmd_on_all", "worker *"))
+        self.assertEqual(self.called("runCmdOnAll", ["a", "b"], "true")[1], ("a", "b"))
+        for wrong in ("", [], [""], [1], 1, ["a"] * 1001, "x" * 1001):
+            self.assertIn("vms", self.door.fault("runCmdOnAll", wrong, "true").faultString)
 
     def test_the_original_client(self):
         """The old wrapper's call, with its literals in strings, means what it meant."""
@@ -327,17 +378,21 @@ class RunTests(DoorCase):
             (("c", [], {}, 1), "path: must be a string of 0 to 4096 characters, not an int"),
             (
                 ("c", [], {}, "", "", {"shell": True}),
-                "options: 'shell' is no option; allowed: stdin, timeout, user, output_limit",
+                (
+                    "options: 'shell' is no option; allowed: stdin, stdinOpen, stdinFromHost, "
+                    "timeout, killAfter, user, group, umask, nice, replaceEnv, outputLimit, "
+                    "output_limit"
+                ),
             ),
             (
                 ("c", [], {}, "", "/f", {"stdin": "x"}),
                 "options.stdin: fileForStdin is given too; only one can be stdin",
             ),
             (
-                ("c", [], {}, "", "", {"output_limit": 2.0**31}),
+                ("c", [], {}, "", "", {"output_limit": 2.0**41}),
                 (
-                    f"options.output_limit: must be a whole number from 0 to {2**30} bytes, "
-                    "not 2147483648"
+                    f"options.output_limit: must be a whole number from 0 to {2**40} bytes, "
+                    "not 2199023255552"
                 ),
             ),
             (

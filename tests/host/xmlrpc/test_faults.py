@@ -63,8 +63,10 @@ class TableTests(SynchronousTestCase):
                 13: "BAD_IMAGE",
                 14: "IMAGE_IN_USE",
                 15: "NO_SUCH_COMMAND",
+                17: "NO_SUCH_TRANSFER",
                 20: "INVALID_STATE",
                 21: "DEADLINE_PASSED",
+                22: "BUSY",
                 30: "HYPERVISOR_ERROR",
                 31: "HYPERVISOR_UNREACHABLE",
                 32: "UNSUPPORTED",
@@ -74,6 +76,7 @@ class TableTests(SynchronousTestCase):
                 60: "BAD_CONFIG",
                 61: "NOT_CONNECTED",
                 62: "PROTOCOL_ERROR",
+                63: "NOT_STORED",
             },
         )
         self.assertEqual(len({fault.number for fault in PUBLISHED.values()}), len(PUBLISHED))

@@ -54,6 +54,11 @@ MINIMAL = {
     "getCmdDetails": ("id",),
     "getCmdOutput": ("id", "stdout"),
     "forgetCmd": ("id",),
+    "killCmd": ("id",),
+    "sendCmdStdin": ("id", ""),
+    "closeCmdStdin": ("id",),
+    "runCmdOnAll": ("*", "ls"),
+    "waitCmdOnAll": ("id",),
     "cpFileToVM": ("a", "/l"),
     "cpFileFromVM": ("a", "/r"),
     "getTransfer": ("id",),
@@ -95,7 +100,10 @@ class TableTests(SynchronousTestCase):
                 ("cpFileFromVM", "a", "/r", "/l", {"recursive": True}),
                 ("cp_file_from_vm", "a", "/r", "/l", CopyOptions(recursive=True)),
             ),
-            (("getCmdOutput", "i", "stderr", 3, 4), ("get_cmd_output", "i", "stderr", 3, 4)),
+            (
+                ("getCmdOutput", "i", "stderr", 3, 4, 5),
+                ("get_cmd_output", "i", "stderr", 3, 4, 5.0),
+            ),
             (("waitCmd", "i", 7), ("wait_cmd", "i", 7.0)),
         ):
             self.door.operations.calls.clear()
@@ -146,7 +154,13 @@ class TableTests(SynchronousTestCase):
                 return True
 
         self.checked = []
-        names = {"host": Host(), "cmd_id": "id", "transfer_id": "id", "print": lambda text: None}
+        names = {
+            "host": Host(),
+            "cmd_id": "id",
+            "batch": "id",
+            "transfer_id": "id",
+            "print": lambda text: None,
+        }
         for method in unique(METHODS):
             eval(method.example, dict(names))
         self.assertEqual(self.checked, [method.name for method in unique(METHODS)])

@@ -1,216 +1,283 @@
 """Commands in guests, from the request to the forgotten result.
 
-Each command has a record and a spool per stream. What a guest says of a command counts only if
-it comes from the guest the command was sent to. Results are kept until they are forgotten or
-their time to live has passed; they do not survive a restart of the daemon yet.
+A request is on the disk before the guest hears of it, and the guest may forget a result when that
+and its output are. What a guest says of a command counts only if it comes from the guest the
+command was sent to. All of it is kept until it is forgotten, or its time to live has passed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+import contextlib
+import sqlite3
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Final
 from uuid import uuid4
 
-from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime
-from twisted.logger import Logger
-
-from vmcontroller.common.errors import BadArgument, NoSuchCommand, NotConnected
+from vmcontroller.common.config import CommandsConfig
+from vmcontroller.common.errors import BadArgument, ConfigError, NotConnected, NotStored
 from vmcontroller.common.model import CommandSpec, GuestId
-from vmcontroller.common.words.commands import CmdOutput, CmdResult, CmdRun, CmdStarted, CmdStored
-from vmcontroller.common.words.ears import Word
-from vmcontroller.host.commands.record import Command, CommandState
+from vmcontroller.common.words.commands import CmdRun, CmdStored
+from vmcontroller.host.commands import rows
+from vmcontroller.host.commands.asking import Asking
+from vmcontroller.host.commands.endings import Endings
+from vmcontroller.host.commands.feeding import Feeding
+from vmcontroller.host.commands.hearing import Hearing
+from vmcontroller.host.commands.host_file import note
+from vmcontroller.host.commands.ledger import SpoolLedger
+from vmcontroller.host.commands.outputs import Outputs
+from vmcontroller.host.commands.record import Command, StdinState
+from vmcontroller.host.commands.recovery import recover
+from vmcontroller.host.commands.registry import Registry
+from vmcontroller.host.commands.spool import Spool
+from vmcontroller.host.commands.store import Store, damaged
+from vmcontroller.host.commands.waiting import Waiting
+from vmcontroller.host.commands.world import CommandWorld
 from vmcontroller.host.guests import Guest
 from vmcontroller.host.hypervisor.base import Vm
 
-KEPT_COMMANDS = 10_000
-"""Ended commands beyond this number are forgotten, the oldest first."""
+BEHIND_S: Final = 0.25
+"""After so long a guest is asked again for output that came faster than the disk took it."""
 
 
 class Commands:
     """All commands this daemon knows, by id."""
 
-    def __init__(
-        self,
-        *,
-        clock: IReactorTime,
-        say: Callable[[GuestId, Word], None],
-        ask_for_hello: Callable[[GuestId], None],
-        spool_dir: str,
-        time_to_live_s: float = 86400.0,
-    ) -> None:
-        """`say` sends a word to a guest; it raises NotConnected without a broker."""
-        self._ask_for_hello = ask_for_hello
-        self._clock = clock
-        self._say = say
-        self._spool_dir = spool_dir
-        self._time_to_live_s = time_to_live_s
-        self._commands: dict[str, Command] = {}
-        self._waiting: dict[str, list[Deferred[None]]] = {}
+    def __init__(self, world: CommandWorld, *, state_dir: Path, config: CommandsConfig) -> None:
+        """Its database is `state_dir`/commands.db, long output lies in `state_dir`/commands."""
+        self.world = world
+        self._config = config
+        self._spool = Spool(state_dir / "commands")
+        self._ledger = SpoolLedger(config.spool_limit_mib * 2**20)
+        self.store = Store(
+            state_dir / "commands.db", in_writer=world.in_writer, in_thread=world.in_thread
+        )
+        self.registry = Registry(self.store, clock=world.clock, wall_s=world.wall_s)
+        self._outputs = Outputs(
+            spool=self._spool,
+            ledger=self._ledger,
+            in_thread=world.in_thread,
+            behind=self._is_behind,
+        )
+        self._endings = Endings(
+            registry=self.registry,
+            store=self.store,
+            outputs=self._outputs,
+            wall_s=world.wall_s,
+            ended=self._has_ended,
+            failed=lambda command: self._retry.add(command.guest),
+        )
+        self._ends = Waiting(world.clock)
+        self._news = Waiting(world.clock)
+        self.asking = Asking(world)
+        self.feeding = Feeding(world, self.store)
+        self.hearing = Hearing(
+            world,
+            asking=self.asking,
+            feeding=self.feeding,
+            registry=self.registry,
+            store=self.store,
+            outputs=self._outputs,
+            endings=self._endings,
+            news=self._news,
+        )
+        self._retry: set[GuestId] = set()
+        """Guests that hold results which could not be stored."""
 
-    _log = Logger()
+    # From the daemon.
 
-    def run(self, vm: Vm, guest: Guest, spec: CommandSpec) -> str:
-        """Send a command to a guest that is there; return its id at once.
+    async def open(self) -> None:
+        """Take up what was kept. Raises ConfigError when that can't be used."""
+        await self.store.open(rows.SCHEMA, rows.VERSION)
+        try:
+            found = await self.store.read(partial(recover, spool=self._spool))
+        except (NotStored, ValueError, TypeError, KeyError, sqlite3.Error) as error:
+            await self.store.close()
+            raise damaged(self.store.path, repr(error)) from error
+        except OSError as error:
+            await self.store.close()
+            raise ConfigError("state_dir", str(self.store.path), str(error)) from error
+        for command in found.commands:
+            self.registry.add_found(command)
+            self._ledger.found(command.guest, command.file_bytes)
+        for command in found.hurt:
+            self.store.write_later(rows.hurt(command), "output that is gone")
 
-        Raises NotConnected, and then nothing of the command remains.
+    async def stop(self) -> None:
+        """Let every waiting caller go, and keep what there is."""
+        self.hearing.stop()
+        self.asking.stop()
+        self._ends.end(NotConnected("the daemon stops; the command had not ended"))
+        self._news.end(NotConnected("the daemon stops"))
+        await self._endings.settled()
+        for command in self.registry.running():
+            await self._outputs.settle(command)
+            self.store.write_later(rows.output_kept(command), "output at the daemon's end")
+        await self.store.close()
+
+    async def expire(self) -> None:
+        """Forget what has passed its time to live, and the oldest where there are too many.
+
+        Guests are asked again for results that could not be stored.
         """
-        command = Command(
+        retry, self._retry = self._retry, set()
+        for guest in retry:
+            self.world.ask_for_hello(guest)
+        now_s = self.world.clock.seconds()
+        ended = self.registry.ended()
+        surplus = len(ended) - self._config.keep
+        await self._drop(
+            [
+                cmd_id
+                for index, (cmd_id, each) in enumerate(ended)
+                if index < surplus or now_s - each.ended_s > self._config.time_to_live
+            ]
+        )
+
+    # From callers.
+
+    def new(self, vm: Vm, guest: Guest, spec: CommandSpec, stdin: StdinState | None) -> Command:
+        """Return the record of a command that is to be sent."""
+        return Command(
             cmd_id=str(uuid4()),
             vm_name=vm.name,
             vm_uuid=vm.uuid,
             guest=guest.id,
             session=guest.session,
             spec=spec,
-            sent_s=self._clock.seconds(),
-            spool_dir=self._spool_dir,
+            stdin=stdin,
+            created_at=self.world.wall_s(),
         )
-        self._say(guest.id, CmdRun(cmd_id=command.cmd_id, spec=spec))
-        self._commands[command.cmd_id] = command
+
+    async def run(
+        self, vm: Vm, guest: Guest, spec: CommandSpec, stdin: StdinState | None = None
+    ) -> str:
+        """Send a command to a guest that is there; return its id when the request is kept.
+
+        `stdin` is of a command whose `spec` says that it is open. Raises NotConnected and
+        NotStored, and then nothing of the command remains.
+        """
+        command = self.new(vm, guest, spec, stdin)
+        await self.begin([command], self._say_run)
         return command.cmd_id
 
-    def get(self, cmd_id: str) -> Command:
-        """Return a command's record; raises NoSuchCommand."""
-        command = self._commands.get(cmd_id)
-        if command is None:
-            raise NoSuchCommand(cmd_id)
-        return command
+    def _say_run(self, commands: Sequence[Command]) -> None:
+        for command in commands:
+            self.world.say(command.guest, CmdRun(cmd_id=command.cmd_id, spec=command.spec))
 
-    def ended(self) -> tuple[Command, ...]:
+    async def begin(
+        self, commands: Sequence[Command], say: Callable[[Sequence[Command]], None]
+    ) -> None:
+        """Keep new commands, then let `say` say them. Raises as `run`."""
+        for command in commands:
+            self.registry.add(command)
+        try:
+            await self.store.write(rows.inserted(commands))
+            say([command for command in commands if not command.doomed])
+        except (NotConnected, NotStored) as error:
+            for command in commands:
+                self.registry.remove(command.cmd_id)
+            if isinstance(error, NotConnected):
+                cmd_ids = [command.cmd_id for command in commands]
+                self.store.write_later(rows.dropped(cmd_ids), "commands that were not sent")
+            raise
+        for command in commands:
+            command.said = True
+            if command.doomed:
+                self._endings.lose(command, command.doomed)
+
+    async def stdin_from(self, path: str) -> StdinState:
+        """Return the state of a stdin that is a file of the host, as that is now.
+
+        Raises AccessDenied, and TransferFailed with a published word.
+        """
+        file = await self.world.in_thread(note, self.world.open_file, path)
+        return StdinState(host_file=file, given_bytes=file.size_bytes, end=True)
+
+    @property
+    def output_limit_bytes(self) -> int:
+        """What is kept of each stream of a command that says nothing else."""
+        return self._config.output_limit
+
+    def age_s(self, then_s: float) -> float:
+        """Return how long ago something was that was noted by the daemon's clock."""
+        return self.world.clock.seconds() - then_s
+
+    async def find(self, cmd_id: str) -> Command:
+        """Return a command's record; raises NoSuchCommand, NotStored."""
+        return await self.registry.find(cmd_id)
+
+    async def ended(self) -> Sequence[Command]:
         """Return the commands that have ended, one way or another, and are not forgotten."""
-        return tuple(command for command in self._commands.values() if command.has_ended)
+        known = dict(self.registry.ended())
+        kept = await self.store.read(lambda disk: list(rows.load(disk, "ended_at > 0")))
+        return [command for command in kept if command.cmd_id in known]
 
     async def wait(self, cmd_id: str, timeout_s: float) -> Command:
         """Return the record as soon as the command has ended, or when the time has passed."""
-        command = self.get(cmd_id)
+        command = await self.registry.find(cmd_id)
         if not command.has_ended:
-            ending: Deferred[None] = Deferred()
-            waiting = self._waiting.setdefault(cmd_id, [])
-            waiting.append(ending)
-            timer = self._clock.callLater(timeout_s, ending.callback, None)
-            try:
-                await ending
-            finally:
-                if timer.active():
-                    timer.cancel()
-                if ending in waiting:
-                    waiting.remove(ending)
+            await self._ends.until_woken(cmd_id, timeout_s)
         return command
 
-    def forget(self, cmd_id: str) -> None:
+    async def output(
+        self, cmd_id: str, stream: str, offset: int, length_bytes: int, timeout_s: float = 0
+    ) -> bytes:
+        """Return the bytes of a stream that have come.
+
+        If there are none at `offset` yet, wait for them until the time has passed or it is
+        certain that none will come.
+        """
+        command = await self.registry.find(cmd_id)
+        until_s = self.world.clock.seconds() + timeout_s
+        while command.expects_more(stream, offset):
+            left_s = until_s - self.world.clock.seconds()
+            if left_s <= 0:
+                break
+            await self._news.until_woken(cmd_id, left_s)
+        return await self.read(command, stream, offset, length_bytes)
+
+    async def read(self, command: Command, stream: str, offset: int, length_bytes: int) -> bytes:
+        """Return the bytes of a stream that have come; raises NotStored if they can't be read."""
+        try:
+            return await self._outputs.read(command, stream, offset, length_bytes)
+        except OSError as error:
+            raise NotStored(str(error)) from error
+
+    async def forget(self, cmd_id: str) -> None:
         """Drop an ended command and its output; BadArgument while it runs."""
-        command = self.get(cmd_id)
+        command = await self.registry.find(cmd_id)
         if not command.has_ended:
             raise BadArgument("cmdId", f"{cmd_id} has not ended; only ended commands are forgotten")
-        self._drop(command)
+        await self._drop([cmd_id])
 
-    def expire(self) -> None:
-        """Forget what has passed its time to live, and the oldest where there are too many."""
-        now = self._clock.seconds()
-        ended = sorted(self.ended(), key=lambda command: command.ended_s)
-        surplus = len(ended) - KEPT_COMMANDS
-        for index, command in enumerate(ended):
-            if index < surplus or now - command.ended_s > self._time_to_live_s:
-                self._drop(command)
+    async def _drop(self, cmd_ids: Sequence[str]) -> None:
+        """Forget ended commands: first on the disk, so that a row never lacks its file."""
+        if not cmd_ids:
+            return
+        await self.store.write(rows.dropped(cmd_ids))
+        with_files = []
+        for cmd_id in cmd_ids:
+            ended = self.registry.remove(cmd_id)
+            if ended is not None and ended.file_bytes:
+                self._ledger.released(ended.guest, ended.file_bytes)
+                with_files.append(cmd_id)
+        await self._outputs.forgotten(with_files)
 
-    def stop(self) -> None:
-        """Let every waiting caller go and close the spools."""
-        for waiting in list(self._waiting.values()):
-            for ending in list(waiting):
-                ending.errback(NotConnected("the daemon stops; the command had not ended"))
-        for command in list(self._commands.values()):
-            self._drop(command)
+    def _has_ended(self, command: Command) -> None:
+        self.asking.has_ended(command)
+        self.feeding.has_ended(command)
+        self._ends.wake(command.cmd_id)
+        self._news.wake(command.cmd_id)
+        if command.told:
+            with contextlib.suppress(NotConnected):  # then when the result is said again
+                self.world.say(command.guest, CmdStored(cmd_id=command.cmd_id))
 
-    # What guests say.
+    def _is_behind(self, command: Command) -> None:
+        """Let the guest begin anew from what is stored, a little later: the disk is slow now."""
+        self.world.clock.callLater(BEHIND_S, self._ask_again, command.guest)
 
-    def heard_started(self, word: CmdStarted, sender: str) -> None:
-        """Note that the guest has taken the command."""
-        command = self._of(word.cmd_id, sender)
-        if command is not None:
-            command.started(word.pid)
-
-    def heard_output(self, word: CmdOutput, sender: str) -> None:
-        """Store a stretch of output; one that was stored already, or leaves a gap, is dropped."""
-        command = self._of(word.cmd_id, sender)
-        if command is not None and command.state is not CommandState.ENDED:
-            command.streams[word.stream].store(word.offset, word.data)
-
-    def heard_result(self, word: CmdResult, sender: str) -> None:
-        """Store a result whose output is whole, and let the guest forget it.
-
-        A result for which output is missing is left unacknowledged, and what is missing is asked
-        for, once: a HELLO out of turn lets the guest begin anew from what is stored. One for a
-        command that nobody waits for is acknowledged, so that the guest can forget it.
-        """
-        result = word.result
-        command = self._of(result.cmd_id, sender)
-        if command is not None:
-            if not command.has_all_of(result):
-                self._ask_again(command)
-                return
-            if command.state is not CommandState.ENDED:
-                command.ended_with(result, self._clock.seconds())
-                self._release(command)
-        elif result.cmd_id in self._commands:
-            return  # somebody else's command: not this sender's to end
-        self._say(GuestId(sender), CmdStored(cmd_id=result.cmd_id))
-
-    def _ask_again(self, command: Command) -> None:
-        self._log.debug("output of {cmd_id} is incomplete", cmd_id=command.cmd_id)
-        if not command.asked_again:
-            command.asked_again = True
-            self._ask_for_hello(command.guest)
-
-    def reconcile(
-        self, guest: GuestId, held: Collection[str], session: str
-    ) -> Mapping[str, tuple[int, int]]:
-        """Bring what the host waits for and what a guest holds together, at its HELLO.
-
-        Returns, for each command that both know, how many bytes of stdout and of stderr are
-        stored. What the guest does not hold is sent again if it never started and the agent is
-        still the one it was sent to (which runs an id at most once); otherwise it is lost.
-        """
-        offsets: dict[str, tuple[int, int]] = {}
-        for command in list(self._commands.values()):
-            if command.guest != guest or command.has_ended:
-                continue
-            if command.cmd_id in held:
-                offsets[command.cmd_id] = command.stored_bytes
-            elif command.session == session and command.state is CommandState.SENT:
-                self._say(guest, CmdRun(cmd_id=command.cmd_id, spec=command.spec))
-            else:
-                self._lose(command, "LOST: the agent does not know it any more: it was restarted")
-        return offsets
-
-    def vm_stopped(self, vm_uuid: str, why: str) -> None:
-        """End every command of a VM that no longer runs, or was reset."""
-        for command in list(self._commands.values()):
-            if command.vm_uuid == vm_uuid and not command.has_ended:
-                self._lose(command, f"LOST: {why}")
-
-    def refused(self, guest: GuestId, cmd_id: str, detail: str) -> None:
-        """End a command that the agent did not understand; others are not concerned."""
-        command = self._of(cmd_id, guest)
-        if command is not None and not command.has_ended:
-            self._lose(command, f"REFUSED: {detail:.200}")
-
-    def _of(self, cmd_id: str, sender: str) -> Command | None:
-        command = self._commands.get(cmd_id)
-        return command if command is not None and command.guest == sender else None
-
-    def _lose(self, command: Command, reason: str) -> None:
-        self._log.warn(
-            "command {cmd_id} in {vm} has no result: {reason}",
-            cmd_id=command.cmd_id,
-            vm=command.vm_name,
-            reason=reason,
-        )
-        command.lost(reason, self._clock.seconds())
-        self._release(command)
-
-    def _release(self, command: Command) -> None:
-        for ending in self._waiting.pop(command.cmd_id, []):
-            ending.callback(None)
-
-    def _drop(self, command: Command) -> None:
-        del self._commands[command.cmd_id]
-        command.close()
+    def _ask_again(self, guest: GuestId) -> None:
+        with contextlib.suppress(NotConnected):  # then it says HELLO when it is there again
+            self.world.ask_for_hello(guest)

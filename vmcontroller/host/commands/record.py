@@ -1,16 +1,17 @@
-"""One command as the host knows it: its request, its state, its stored output, its result."""
+"""One command as the host knows it: its request, its state, its output, its end. No I/O."""
 
 from __future__ import annotations
 
 import enum
-from dataclasses import replace
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final
 
 from vmcontroller.common.model import CommandResult, CommandSpec, GuestId
 from vmcontroller.common.words.commands import STREAMS
+from vmcontroller.host.commands.output import Output
 
-IN_MEMORY_BYTES = 16 * 1024
-"""Output of a stream up to this size needs no file: most commands print less."""
+LOST: Final = "LOST"
 
 
 class CommandState(enum.StrEnum):
@@ -23,142 +24,175 @@ class CommandState(enum.StrEnum):
     """It will never be known how it ended; `error` says why."""
 
 
-class Stream:
-    """The stored bytes of stdout or stderr: without a gap from the first byte on.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostFile:
+    """A file of the host that becomes a command's stdin, as it was when that was asked for."""
 
-    Up to IN_MEMORY_BYTES they need no file; beyond, they lie in one that is open only while it
-    is read or written, so that ten thousand commands need no ten thousand descriptors.
+    path: str
+    size_bytes: int
+    mtime_ns: int
+
+
+@dataclass(slots=True, kw_only=True)
+class StdinState:
+    """How far the stdin has come that is sent while the command runs.
+
+    Offsets count from the first byte after those that the request itself brought.
     """
 
-    def __init__(self, path: str, limit_bytes: int) -> None:
-        self._path = Path(path)
-        self._limit_bytes = limit_bytes
-        self._memory: bytearray | None = bytearray()
-        self.stored_bytes = 0
-        self.problem = ""
-        """Why nothing more is stored: the host's disk is full, or broken."""
+    host_file: HostFile | None = None
+    """Where the bytes come from; None: from sendCmdStdin."""
+    given_bytes: int = 0
+    """All below this offset can be sent."""
+    end: bool = False
+    """There is no more than `given_bytes`."""
+    taken_bytes: int = 0
+    """The guest has all below this."""
+    closed: bool = False
+    """The guest wants no more."""
+    error: str = ""
+    """Why it ended before its end."""
 
-    def store(self, offset: int, data: bytes) -> None:
-        """Append what is new in `data`; a repetition or a piece behind a gap adds nothing.
-
-        Nothing is stored beyond the limit that the command was sent with, whatever comes, and
-        nothing after a `problem`.
-        """
-        if self.problem or not offset <= self.stored_bytes < offset + len(data):
-            return
-        new = data[self.stored_bytes - offset : self._limit_bytes - offset]
-        try:
-            self._append(new)
-        except OSError as error:
-            self.problem = error.strerror or str(error)
-        else:
-            self.stored_bytes += len(new)
-
-    def _append(self, new: bytes) -> None:
-        if self._memory is not None:
-            if len(self._memory) + len(new) <= IN_MEMORY_BYTES:
-                self._memory += new
-                return
-            self._write(0, bytes(self._memory))
-        self._write(self.stored_bytes, new)
-        self._memory = None
-
-    def _write(self, offset: int, data: bytes) -> None:
-        """Write at a place of its own: what an earlier failure left there is written over."""
-        with self._path.open("r+b" if self._path.exists() else "w+b") as file:
-            file.seek(offset)
-            file.write(data)
-
-    def read(self, offset: int, length_bytes: int) -> bytes:
-        """Return up to `length_bytes` from `offset`; empty at the end."""
-        if self._memory is not None:
-            return bytes(self._memory[offset : offset + length_bytes])
-        with self._path.open("rb") as file:
-            file.seek(offset)
-            return file.read(length_bytes)
-
-    def close(self) -> None:
-        """Give the bytes up."""
-        self._path.unlink(missing_ok=True)
+    @property
+    def waiting_bytes(self) -> int:
+        """How much lies here for the guest."""
+        return self.given_bytes - self.taken_bytes
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class End:
+    """How a command ended, or that nobody will know."""
+
+    state: CommandState
+    ended_at: float
+    """Seconds since 1970."""
+    result: CommandResult | None = None
+    error: str = ""
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
 class Command:
-    """A command's record."""
+    """A command's record. Times are in seconds since 1970, by the clock of this host."""
 
-    def __init__(
-        self,
-        *,
-        cmd_id: str,
-        vm_name: str,
-        vm_uuid: str,
-        guest: GuestId,
-        session: str,
-        spec: CommandSpec,
-        sent_s: float,
-        spool_dir: str,
-    ) -> None:
-        """`session` is the agent's; `sent_s` is a monotonic time, as every time here."""
-        self.cmd_id = cmd_id
-        self.vm_name = vm_name
-        self.vm_uuid = vm_uuid
-        self.guest = guest
-        self.session = session
-        self.spec = spec
-        self.sent_s = sent_s
-        self.ended_s = 0.0
-        self.state = CommandState.SENT
-        self.pid = 0
-        self.result: CommandResult | None = None
-        self.error = ""
-        self.asked_again = False
-        """For output that was missing when the result came."""
-        self.streams = {
-            name: Stream(f"{spool_dir}/{cmd_id}.{name}", spec.output_limit_bytes)
-            for name in STREAMS
-        }
+    cmd_id: str
+    vm_name: str
+    vm_uuid: str
+    guest: GuestId
+    session: str
+    """The agent's, when it was sent."""
+    spec: CommandSpec
+    created_at: float
+    batch_id: str = ""
+    """What runCmdOnAll has answered, if it was that."""
+    stdin: StdinState | None = None
+    """None: all of it came with the request."""
+    state: CommandState = CommandState.SENT
+    pid: int = 0
+    started_at: float = 0.0
+    ended_at: float = 0.0
+    result: CommandResult | None = None
+    error: str = ""
+    streams: Mapping[str, Output] = field(default_factory=dict)
+    said: bool = False
+    """Its request is on the disk, and said."""
+    doomed: str = ""
+    """Why it was lost before it was said."""
+    ending: bool = False
+    """Its end is being stored just now."""
+    told: bool = False
+    """The guest has told an end, and waits to hear that it is stored."""
+    late: CommandResult | None = None
+    """A result that came meanwhile."""
+    usage: Mapping[str, float] = field(default_factory=dict)
+    """What it used when its guest was asked last, and when that was, by the daemon's clock."""
+    usage_s: float = float("-inf")
+    missing_at_bytes: int = -1
+    """How much there was when output was found to be missing: asked for again if there is more."""
+
+    def __post_init__(self) -> None:
+        if not self.streams:
+            self.streams = {
+                name: Output(limit_bytes=self.spec.output_limit_bytes) for name in STREAMS
+            }
 
     @property
     def has_ended(self) -> bool:
-        """Whether nothing more is to come."""
+        """Whether nothing more is to come, and that is stored."""
         return self.state in {CommandState.ENDED, CommandState.LOST}
 
     @property
     def stored_bytes(self) -> tuple[int, int]:
-        """How many bytes of stdout and of stderr are stored."""
-        return (self.streams["stdout"].stored_bytes, self.streams["stderr"].stored_bytes)
+        """How many bytes of stdout and of stderr have come, without a gap."""
+        return (self.streams["stdout"].size_bytes, self.streams["stderr"].size_bytes)
 
-    def started(self, pid: int) -> None:
-        """Note that the guest runs it."""
-        if self.state is CommandState.SENT:
-            self.state = CommandState.RUNNING
-            self.pid = pid
+    @property
+    def file_bytes(self) -> int:
+        """How much of its output lies in files."""
+        return sum(stream.written for stream in self.streams.values())
+
+    def started(self, pid: int, now_at: float) -> bool:
+        """Note that the guest runs it; tell whether that is news."""
+        if self.state is not CommandState.SENT:
+            return False
+        self.state = CommandState.RUNNING
+        self.pid = pid
+        self.started_at = now_at
+        return True
+
+    def expects_more(self, name: str, offset: int) -> bool:
+        """Tell whether a stream has nothing at `offset` yet, and may still get it."""
+        stream = self.streams[name]
+        done = self.has_ended or self.ending or stream.problem or stream.is_full
+        return not done and stream.size_bytes <= offset
 
     def has_all_of(self, result: CommandResult) -> bool:
-        """Whether all the output is stored that the result speaks of, or can be."""
+        """Whether all the output has come that the result speaks of, or can be kept."""
         told = {"stdout": result.stdout_bytes, "stderr": result.stderr_bytes}
         return all(
-            stream.problem or stream.stored_bytes == told[name]
+            stream.problem or stream.size_bytes == told[name]
             for name, stream in self.streams.items()
         )
 
-    def ended_with(self, result: CommandResult, now_s: float) -> None:
-        """Note how it ended; a result that comes late is better than a command lost."""
-        self.state = CommandState.ENDED
-        self.error = result.error
+    def end_of(self, result: CommandResult, now_at: float) -> End:
+        """Return the end that a guest tells; what could not be kept of the output is said."""
+        error = result.error
+        if result.lost and not error:
+            error = f"{LOST}: the agent can't tell how it ended"
         for name, stream in self.streams.items():
             if stream.problem:
                 result = replace(result, truncated=True)
-                self.error = f"OUTPUT_NOT_STORED: {name} on the host: {stream.problem}"
-        self.result = result
-        self.ended_s = now_s
+                cut = f"OUTPUT_NOT_STORED: {name} on the host: {stream.problem}"
+                error = f"{error}; {cut}" if error else cut
+        return End(
+            state=CommandState.LOST if result.lost else CommandState.ENDED,
+            ended_at=now_at,
+            result=None if result.lost else result,
+            error=error,
+        )
 
-    def lost(self, reason: str, now_s: float) -> None:
-        """Note that its end will not be known."""
-        self.state = CommandState.LOST
-        self.error = reason
-        self.ended_s = now_s
+    def ended(self, end: End) -> None:
+        """Note how it ended; a result that comes late is better than a command lost."""
+        self.state = end.state
+        self.ended_at = end.ended_at
+        self.result = end.result
+        self.error = end.error
+        self.ending = False
+        if self.result is not None and not self.started_at:
+            self.started_at = max(self.created_at, self.ended_at - self.result.duration_s)
+        self.spec = replace(self.spec, stdin=b"")  # never to be sent again
 
-    def close(self) -> None:
-        """Give its output up."""
-        for stream in self.streams.values():
-            stream.close()
+    def is_cut(self, name: str) -> bool:
+        """Tell whether a stream lacks something that the command printed.
+
+        The guest says only that one of them does: then it is the one that is as long as it may
+        be, and where neither is, both may be.
+        """
+        if self.streams[name].problem:
+            return True
+        if self.result is None or not self.result.truncated:
+            return False
+        if any(stream.problem for stream in self.streams.values()):
+            return self.streams[name].is_full
+        return self.streams[name].is_full or not any(
+            stream.is_full for stream in self.streams.values()
+        )

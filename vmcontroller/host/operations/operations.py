@@ -63,5 +63,7 @@ class Operations(VmOperations, GuestOperations, CommandOperations, CopyOperation
             broker_addresses=broker_addresses,
             events=events,
         )
-        CommandOperations.__init__(self, reach=reach, in_thread=in_thread, commands=commands)
+        CommandOperations.__init__(
+            self, reach=reach, directory=directory, in_thread=in_thread, commands=commands
+        )
         CopyOperations.__init__(self, reach=reach, transfers=transfers)

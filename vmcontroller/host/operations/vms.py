@@ -145,7 +145,7 @@ class VmOperations:
         """Press the reset button."""
         found = await self._directory.find(vm)
         await self._hypervisor.reset(found.uuid)
-        self._commands.vm_stopped(found.uuid, "the VM was reset")
+        self._commands.hearing.vm_stopped(found.uuid, "the VM was reset")
         self._reach.forget(found, "the VM was reset")
         return True
 
@@ -201,7 +201,8 @@ class VmOperations:
             self._adoption.changed(change)
         if change.state is None or change.state.is_off:
             state = change.state or "removed"
-            self._commands.vm_stopped(change.uuid, f"the VM is {state}")
+            if change.state is not VmState.SAVED:  # what is saved runs on when it is restored
+                self._commands.hearing.vm_stopped(change.uuid, f"the VM is {state}")
             self._transfers.vm_stopped(change.uuid, f"the VM is {state}")
             if before is not None:
                 self._reach.forget(before, f"the VM is {state}")

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from vmcontroller.common.model import CommandSpec
-from vmcontroller.host.requests import CreateOptions
+from vmcontroller.host.requests import CreateOptions, RunRequest
 from vmcontroller.host.transfers.request import CopyOptions
 
 
@@ -89,8 +88,30 @@ class Operations(Protocol):
         """Answer what the broker counts, where it listens and what it allows."""
         ...
 
-    async def run_cmd(self, vm: str, spec: CommandSpec) -> str:
+    async def run_cmd(self, vm: str, request: RunRequest) -> str:
         """Answer the command's id."""
+        ...
+
+    async def run_cmd_on_all(
+        self, vms: str | Sequence[str], request: RunRequest
+    ) -> Mapping[str, Any]:
+        """Answer the commands' ids; `vms` is a pattern, or names."""
+        ...
+
+    async def wait_cmd_on_all(self, batch_id: str, timeout_s: float) -> Mapping[str, Any]:
+        """Answer the results when all are there, or as they are after `timeout_s`."""
+        ...
+
+    async def kill_cmd(self, cmd_id: str, signal: str) -> bool:
+        """Answer whether any process got the signal."""
+        ...
+
+    async def send_cmd_stdin(self, cmd_id: str, data: bytes) -> int:
+        """Answer how many bytes have been given in all."""
+        ...
+
+    async def close_cmd_stdin(self, cmd_id: str) -> bool:
+        """Answer True."""
         ...
 
     async def list_finished_cmds(self) -> Mapping[str, Mapping[str, Any]]:
@@ -105,8 +126,10 @@ class Operations(Protocol):
         """Answer the request and where it stands."""
         ...
 
-    async def get_cmd_output(self, cmd_id: str, stream: str, offset: int, length: int) -> bytes:
-        """Answer up to `length` bytes of `stdout` or `stderr`."""
+    async def get_cmd_output(
+        self, cmd_id: str, stream: str, offset: int, length: int, timeout_s: float
+    ) -> bytes:
+        """Answer up to `length` bytes of `stdout` or `stderr`, when there are any."""
         ...
 
     async def wait_cmd(self, cmd_id: str, timeout_s: float) -> Mapping[str, Any]:
