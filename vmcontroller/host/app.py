@@ -17,11 +17,9 @@ from twisted.logger import Logger
 
 from vmcontroller.common.background import Repeated, in_background, pause
 from vmcontroller.common.config import HostConfig
-from vmcontroller.common.copying.course import BULK_CHUNK_BYTES, Way, threads_of
-from vmcontroller.common.destinations import CONNECTIONS, RESPONSES
+from vmcontroller.common.copying.course import Way, threads_of
 from vmcontroller.common.errors import ConfigError, VMControllerError
 from vmcontroller.common.model import GuestId
-from vmcontroller.common.stomp.client import StompClient
 from vmcontroller.host.adoption import Adoption
 from vmcontroller.host.broker.limits import BrokerLimits, connections_within
 from vmcontroller.host.broker.protocol import BrokerConnection
@@ -29,15 +27,12 @@ from vmcontroller.host.broker.rights import Principal, Role
 from vmcontroller.host.broker.service import BrokerService
 from vmcontroller.host.broker.vm_rights import VmRights
 from vmcontroller.host.broker_addresses import BrokerAddresses
+from vmcontroller.host.broker_session import BrokerSession
 from vmcontroller.host.channels import Channels
 from vmcontroller.host.commands.commands import Commands
-from vmcontroller.host.commands.housekeeping import Housekeeping
-from vmcontroller.host.commands.world import CommandWorld
-from vmcontroller.host.commands.writer_thread import WriterThread
 from vmcontroller.host.conversation import Conversation
 from vmcontroller.host.descriptors import raise_descriptor_limit
 from vmcontroller.host.directory import Directory
-from vmcontroller.host.external_broker import credentials_of, endpoint_of
 from vmcontroller.host.hypervisor.base import Hypervisor, Vm, VmChanged
 from vmcontroller.host.hypervisor.registry import hypervisor_from
 from vmcontroller.host.identity.credential_store import open_credentials
@@ -68,7 +63,6 @@ class HostDaemon:
         self._reactor = reactor
         self._state_dir = StateDir(config.state_dir)
         self._in_thread = threads_of(reactor)
-        self._writer = WriterThread(reactor)
         self._ports: list[IListeningPort] = []
         self._opening: Deferred[None] | None = None
         self.hypervisor: Hypervisor = hypervisor_from(
@@ -96,7 +90,6 @@ class HostDaemon:
         )
         self._repeated = (
             Repeated(reactor, HOUSEKEEPING_S, "housekeeping", self._keep_house),
-            Repeated(reactor, HOUSEKEEPING_S, "following commands", self._follow_commands),
             Repeated(reactor, HOUSEKEEPING_S, "following networks", self._addresses.refresh),
             Repeated(reactor, CHANNELS_S, "following channels", self._follow_channels),
         )
@@ -107,57 +100,38 @@ class HostDaemon:
             send=self._send,
             gc_grace_s=self._config.guests.gc_grace,
         )
-        external = self._config.broker.is_external
-        self._client = StompClient(
-            endpoint=endpoint_of(self._config.broker, self._reactor)
-            if external
-            else self.broker.in_process_endpoint(Principal(role=Role.HOST)),
+        self._client = BrokerSession(
+            config=self._config.broker,
+            broker=self.broker,
             reactor=self._reactor,
-            credentials=credentials_of(self._config.broker) if external else None,
-            subscriptions=(CONNECTIONS, RESPONSES),
             on_message=self._conversation.message,
             on_connected=self._conversation.connected,
             on_lost=self._broker_lost,
         )
-        files = self._config.files
-        roots = AllowedRoots(
-            [str(self._state_dir.exchange), *files.roots],
-            read_only=files.read_roots,
-            of_roles=files.role_roots,
+        self._commands = Commands(
+            clock=self._reactor,
+            say=self._conversation.say,
+            ask_for_hello=self._conversation.ask_for_hello,
+            spool_dir=str(self._state_dir.commands),
         )
+        files = self._config.files
         self._transfers = Transfers(
             World(
                 clock=self._reactor,
                 wall_s=time.time,
                 in_thread=self._in_thread,
                 say=self._conversation.say,
-                writable=self._client.writable,
+                writable=self._client.room,
                 bulk=self._bulk_way,
                 ask_for_hello=self._conversation.ask_for_hello,
-                roots=roots.of,
+                roots=AllowedRoots(
+                    [str(self._state_dir.exchange), *files.roots],
+                    read_only=files.read_roots,
+                    of_roles=files.role_roots,
+                ).of,
                 ledger=Ledger(self._state_dir.transfers),
                 resume_grace_s=files.resume_grace,
             )
-        )
-        self._commands = Commands(
-            CommandWorld(
-                clock=self._reactor,
-                wall_s=time.time,
-                say=self._conversation.say,
-                say_to_all=self._conversation.say_to_all,
-                ask_for_hello=self._conversation.ask_for_hello,
-                there=self._conversation.guests.get,
-                open_file=roots.readable,
-                in_thread=self._in_thread,
-                in_writer=self._writer,
-            ),
-            state_dir=self._state_dir.path,
-            config=self._config.commands,
-        )
-        self._follow_commands = Housekeeping(
-            self._commands,
-            list_vms=self._directory.current,
-            lost_after_s=self._config.commands.lost_after,
         )
         self._adoption = Adoption(
             clock=self._reactor,
@@ -196,9 +170,8 @@ class HostDaemon:
         """Open everything; raises VMControllerError when the daemon can't do its work."""
         self._state_dir.open()
         self._transfers.open()
-        await self._commands.open()
         self._adoption.credentials = open_credentials(self._state_dir.path)
-        self._client.startService()
+        self._client.start()
         if not self._config.broker.is_external:
             self.broker.startService()
         self._addresses.prepare()
@@ -226,10 +199,9 @@ class HostDaemon:
             await maybeDeferred(port.stopListening)
         if self._opening is not None:
             self._opening.cancel()
-        await self._commands.stop()
-        self._writer.stop()
+        self._commands.stop()
         await self._transfers.stop()
-        await self._client.stopService()
+        await self._client.stop()
         await self.broker.stopService()
         await self.hypervisor.close()
         self._state_dir.close()
@@ -292,6 +264,7 @@ class HostDaemon:
 
     def _keep_house(self) -> None:
         self._conversation.guests.expire(self._reactor.seconds())
+        self._commands.expire()
         self._transfers.expire()
 
     def _vm_changed(self, change: VmChanged) -> None:
@@ -304,11 +277,8 @@ class HostDaemon:
             self._channels.look_soon()
 
     def _bulk_way(self, guest: GuestId) -> Way:
-        return Way(
-            say=lambda word: self._conversation.say(guest, word, bulk=True),
-            writable=self._client.writable,
-            chunk_bytes=BULK_CHUNK_BYTES,
-        )
+        say = self._conversation.say
+        return self._client.bulk_way(guest, lambda word: say(guest, word, bulk=True))
 
     def _build_on_channel(self, vm: Vm) -> BrokerConnection:
         guest = Principal(role=Role.GUEST, id=identity_of(vm))

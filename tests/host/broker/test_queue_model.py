@@ -137,7 +137,8 @@ class QueueMachine(RuleBasedStateMachine):
 
     def check(self, out):
         """Each delivery must be of the first that waits, to somebody who may have it."""
-        for peer, head, tail in out:
+        for peer, head, message in out:
+            tail = message.tail(peer.version) if message else b""
             [frame] = Parser(version=peer.version).feed(head + tail)
             [client] = [c for c in self.clients if c.peer is peer]
             subscription = client.subscriptions[frame.header("subscription")]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Final
 
 from twisted.internet.address import IPv4Address, IPv6Address
@@ -16,7 +16,9 @@ from typing_extensions import override
 from vmcontroller.common.model import GuestId
 from vmcontroller.common.stomp.frames import Frame
 from vmcontroller.host.broker.admission import Admission, counted_host
+from vmcontroller.host.broker.freed_memory import keep_freed_memory
 from vmcontroller.host.broker.limits import BrokerLimits
+from vmcontroller.host.broker.own_client import OwnClient
 from vmcontroller.host.broker.peers import Peer
 from vmcontroller.host.broker.protocol import BrokerConnection
 from vmcontroller.host.broker.queues import Outgoing
@@ -29,7 +31,6 @@ from vmcontroller.host.broker.stats import BrokerEvent, BrokerStats, EventKind, 
 
 _FULL_INTERVAL_S = 60.0
 _LINES_OF_LOOPBACK = 100
-_KEPT_BYTES = 4 << 20
 _EVENTS: Final[Mapping[Reason, EventKind]] = {
     "takeover": "takeover",
     "login-refused": "login-refused",
@@ -57,7 +58,7 @@ class StompFactory(ServerFactory):
         limits: BrokerLimits | None = None,
         on_event: Callable[[BrokerEvent], None] | None = None,
     ) -> None:
-        _keep_freed_memory()
+        keep_freed_memory()
         self.clock = reactor
         self.limits = limits or BrokerLimits()
         self.traffic = Traffic()
@@ -66,11 +67,11 @@ class StompFactory(ServerFactory):
         self._admission = Admission(self.limits)
         self._seldom = Seldom(reactor)
         self._router = Router(rights=rights, limits=self.limits)
-        self._connections: set[BrokerConnection] = set()
-        self._by_peer: dict[Peer, BrokerConnection] = {}
+        self._connections: set[BrokerConnection | OwnClient] = set()
+        self._by_peer: dict[Peer, BrokerConnection | OwnClient] = {}
         self._guests: GuestSessions[BrokerConnection] = GuestSessions(self.limits)
-        self._full_hosts: set[BrokerConnection] = set()
-        self._held: dict[BrokerConnection, None] = {}
+        self._full_hosts: set[BrokerConnection | OwnClient] = set()
+        self._held: dict[BrokerConnection | OwnClient, None] = {}
         self._stopped: Deferred[None] | None = None
 
     @override
@@ -85,6 +86,11 @@ class StompFactory(ServerFactory):
     def build(self, address: str, principal: Principal) -> BrokerConnection:
         """Make the broker's end of a connection of the daemon's own; CONNECT needs no login."""
         return self._built(BrokerConnection(self, address=address, principal=principal))
+
+    def adopt(self, own: OwnClient) -> None:
+        """Begin the daemon's own session, which has no octets."""
+        self._connections.add(own)
+        self._by_peer[own.peer] = own
 
     def _built(self, connection: BrokerConnection) -> BrokerConnection:
         connection.factory = self
@@ -209,11 +215,16 @@ class StompFactory(ServerFactory):
         self._held[sender] = None
         return True
 
-    def too_full(self, connection: BrokerConnection) -> None:
+    def room(self, guest: GuestId, *, bulk: bool) -> Awaitable[None]:
+        """Return when this connection of a guest takes more, or is no more."""
+        connection = (self._guests.bulk if bulk else self._guests.words).get(guest)
+        return succeed(None) if connection is None else connection.outbox.room()
+
+    def too_full(self, connection: BrokerConnection | OwnClient) -> None:
         """Hold whoever sends something from now on."""
         self._full_hosts.add(connection)
 
-    def drained(self, connection: BrokerConnection) -> None:
+    def drained(self, connection: BrokerConnection | OwnClient) -> None:
         """Go on with what waited for this connection to take more."""
         if connection in self._full_hosts:
             if connection.outbox.size_bytes > self.limits.outbox_bytes // 2:
@@ -222,7 +233,7 @@ class StompFactory(ServerFactory):
             self._release_held()
         self._resume_queues()
 
-    def left(self, connection: BrokerConnection) -> None:
+    def left(self, connection: BrokerConnection | OwnClient) -> None:
         """End a session: what it had not acknowledged goes to others."""
         self._held.pop(connection, None)
         peer = connection.peer
@@ -237,7 +248,7 @@ class StompFactory(ServerFactory):
             self._full_hosts.discard(connection)
             self._release_held()
 
-    def closed(self, connection: BrokerConnection) -> None:
+    def closed(self, connection: BrokerConnection | OwnClient) -> None:
         """Forget a connection."""
         self._connections.discard(connection)
         if not connection.is_in_process:
@@ -251,10 +262,10 @@ class StompFactory(ServerFactory):
             self._resume_queues()
 
     def _write(self, out: Iterable[Outgoing]) -> None:
-        for peer, head, tail in out:
+        for peer, head, message in out:
             connection = self._by_peer.get(peer)
             if connection is not None:
-                connection.write(head, tail)
+                connection.deliver(head, message)
 
     def _resume_queues(self) -> None:
         """Let queues give more to those consumers whose transport has taken everything."""
@@ -276,13 +287,3 @@ def _written(addr: IAddress | None) -> str:
     if isinstance(addr, IPv4Address | IPv6Address):
         return f"[{addr.host}]:{addr.port}" if ":" in addr.host else f"{addr.host}:{addr.port}"
     return str(addr)
-
-
-def _keep_freed_memory() -> None:
-    """Let glibc keep a little of what is freed, twice `_KEPT_BYTES` at most.
-
-    Otherwise each body of 1 MiB takes fresh pages from the kernel and gives them back: that is most
-    of what relaying it costs. glibc learns from the largest block that it has seen freed; this one
-    is never written to, so it takes no memory.
-    """
-    _ = bytes(_KEPT_BYTES)

@@ -28,23 +28,33 @@ def cost_bytes(headers: Iterable[tuple[str, str]], body: bytes) -> int:
 class RelayedMessage:
     """What one SEND becomes. `tail` is the same for all subscriptions; their own part precedes it.
 
-    `redelivered` is true once a consumer has had it and not acknowledged; `refused_by` are the
-    serials of the subscriptions that refused it (NACK).
+    `is_bulk` says that it came by a guest's connection for bulk. `redelivered` is true once a
+    consumer has had it and not acknowledged; `refused_by` are the serials of the subscriptions
+    that refused it (NACK).
     """
 
     __slots__ = (
-        "_body",
         "_cost_bytes",
-        "_headers",
         "_tails",
+        "body",
         "destination",
+        "headers",
+        "is_bulk",
         "message_id",
         "redelivered",
         "refused_by",
         "serial",
     )
 
-    def __init__(self, destination: str, serial: int, frame: Frame, sender: str | None) -> None:
+    def __init__(
+        self,
+        destination: str,
+        serial: int,
+        frame: Frame,
+        sender: str | None,
+        *,
+        is_bulk: bool = False,
+    ) -> None:
         message_id = f"{destination}_{serial}"
         own = [("message-id", message_id), ("destination", destination)]
         if sender is None:
@@ -55,10 +65,11 @@ class RelayedMessage:
         self.serial = serial
         self.destination = destination
         self.message_id = message_id
+        self.is_bulk = is_bulk
         self.redelivered = False
         self.refused_by: tuple[int, ...] = ()
-        self._headers = own + theirs
-        self._body = frame.body
+        self.headers = own + theirs
+        self.body = frame.body
         self._tails: dict[Version, bytes] = {}
         self._cost_bytes = 0
 
@@ -66,21 +77,21 @@ class RelayedMessage:
     def cost_bytes(self) -> int:
         """What it takes in memory, roughly. Only queues ask."""
         if not self._cost_bytes:
-            self._cost_bytes = cost_bytes(self._headers, self._body)
+            self._cost_bytes = cost_bytes(self.headers, self.body)
         return self._cost_bytes
 
     def tail(self, version: Version) -> bytes:
         """Return the octets from the message-id to the NUL."""
         tail = self._tails.get(version)
         if tail is None:
-            headers = self._headers
+            headers = self.headers
             try:
                 lines = header_lines(headers, version)
             except ProtocolError:
                 # 1.0 has no escapes. A header must not be lost nor make new ones, so it is written
                 # as 1.1 would.
                 lines = header_lines(headers, Version.V1_1)
-            body = self._body
+            body = self.body
             length = b"content-length:%d\n\n" % len(body)
             # Formatting would take more memory than a large body needs, and give it back.
             tail = b"".join((lines, length, body, FRAME_END[version]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer
 
@@ -14,6 +15,8 @@ from vmcontroller.common.transports import say_no_more
 _SLICE_BYTES = 1 << 17
 """What the transport gets at once of a large frame. It copies what it gets: in slices the copies
 stay small, and many peers that are sent the same large frame share the rest of it."""
+_ROOM_BYTES = 1 << 20
+"""Whoever asks for room writes only when no more than so much waits."""
 
 
 @implementer(IPushProducer)
@@ -23,7 +26,15 @@ class Outbox:
     `on_drained` is called after some of what waited has been written.
     """
 
-    __slots__ = ("_on_drained", "_paused", "_rest", "_transport", "_waiting", "size_bytes")
+    __slots__ = (
+        "_for_room",
+        "_on_drained",
+        "_paused",
+        "_rest",
+        "_transport",
+        "_waiting",
+        "size_bytes",
+    )
 
     def __init__(self, transport: IStreamTransport, on_drained: Callable[[], None]) -> None:
         self.size_bytes = 0
@@ -32,12 +43,29 @@ class Outbox:
         self._waiting: deque[tuple[bytes, bytes]] | None = None  # most peers never need it
         self._rest: memoryview | None = None  # of a frame that has been written in part
         self._paused = False
+        self._for_room: deque[Deferred[None]] | None = None
         transport.registerProducer(self, streaming=True)
 
     @property
     def is_free(self) -> bool:
         """The next write goes straight to the transport."""
         return not self._paused
+
+    def room(self) -> Deferred[None]:
+        """Return when so little waits that whoever asks may write; one at a time, in order."""
+        if self.size_bytes <= _ROOM_BYTES and not self._for_room:
+            return succeed(None)
+        if self._for_room is None:
+            self._for_room = deque()
+        waiting: Deferred[None] = Deferred()
+        self._for_room.append(waiting)
+        return waiting
+
+    def _give_room(self) -> None:
+        while self._for_room and self.size_bytes <= _ROOM_BYTES:
+            self._for_room.popleft().callback(None)
+        if not self._for_room:
+            self._for_room = None
 
     def write(self, head: bytes, tail: bytes) -> None:
         """Write the two parts of a frame, now or when those before it have been."""
@@ -79,6 +107,9 @@ class Outbox:
         """Forget the frames that wait, but for the end of one that has begun."""
         self._waiting = None
         self.size_bytes = 0 if self._rest is None else len(self._rest)
+        waiting, self._for_room = self._for_room, None
+        for each in waiting or ():
+            each.callback(None)
 
     def pauseProducing(self) -> None:
         self._paused = True
@@ -88,6 +119,7 @@ class Outbox:
         self._write_on()
         if not self._waiting:
             self._waiting = None
+        self._give_room()
         self._on_drained()
 
     def stopProducing(self) -> None:

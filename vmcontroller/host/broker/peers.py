@@ -47,7 +47,7 @@ class Subscription:
     unacked: dict[str, RelayedMessage] = field(default_factory=dict)
     """By message-id, oldest first. Empty for a topic, which never delivers again."""
 
-    def deliver(self, message: RelayedMessage) -> tuple[Peer, bytes, bytes]:
+    def deliver(self, message: RelayedMessage) -> tuple[Peer, bytes, RelayedMessage]:
         """Return what to write to whom; remember the message if it must be acknowledged."""
         head = self.head
         if message.redelivered:
@@ -57,7 +57,7 @@ class Subscription:
                 self.unacked[message.message_id] = message
             if self.peer.version is Version.V1_2:
                 head += header_lines((("ack", self.ack_id(message.message_id)),), Version.V1_2)
-        return self.peer, head, message.tail(self.peer.version)
+        return self.peer, head, message
 
     def ack_id(self, message_id: str) -> str:
         """Return the name of a delivery for STOMP 1.2's ACK: unique on the connection."""

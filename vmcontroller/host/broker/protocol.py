@@ -19,14 +19,14 @@ from vmcontroller.common.stomp.protocol import IStreamTransport
 from vmcontroller.common.transports import send_at_once
 from vmcontroller.host.broker.exchange import Exchange
 from vmcontroller.host.broker.handshake import welcome
+from vmcontroller.host.broker.messages import RelayedMessage
 from vmcontroller.host.broker.outbox import Outbox
 from vmcontroller.host.broker.peers import Peer
 from vmcontroller.host.broker.rates import Budget
 from vmcontroller.host.broker.rights import Principal, Role
 from vmcontroller.host.broker.stats import Reason
 
-_TURN_FRAMES = 64
-"""So many frames of one guest are done before others have their turn."""
+_TURN_FRAMES = 64  # of one guest, before others have their turn
 
 
 class BrokerConnection(Protocol):
@@ -108,10 +108,11 @@ class BrokerConnection(Protocol):
                 more=more,
             )
 
-    def write(self, head: bytes, tail: bytes = b"") -> None:
-        """Write a frame in two parts, or let it wait; see BrokerLimits.outbox_bytes."""
+    def deliver(self, head: bytes, message: RelayedMessage | None = None) -> None:
+        """Write octets and a message's, or let them wait; see BrokerLimits.outbox_bytes."""
         if self._closing:
             return
+        tail = b"" if message is None or self.peer is None else message.tail(self.peer.version)
         self.outbox.write(head, tail)
         self._traffic.frames_out += 1
         self._traffic.bytes_out += len(head) + len(tail)
@@ -248,7 +249,7 @@ class BrokerConnection(Protocol):
                 version=agreed.version,
                 more=more,
             )
-        self.write(agreed.connected)
+        self.deliver(agreed.connected)
         self._budget = self._exchange.joined(self, self.peer)
 
     def _authenticate(self, login: str, passcode: str, bulk: bool) -> Principal | None:

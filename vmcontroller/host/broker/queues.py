@@ -11,8 +11,8 @@ from vmcontroller.host.broker.limits import BrokerLimits
 from vmcontroller.host.broker.messages import RelayedMessage
 from vmcontroller.host.broker.peers import Ack, Peer, Subscription
 
-Outgoing = tuple[Peer, bytes, bytes]
-"""To whom, and what to write: the part of the subscription, and the part that many share."""
+Outgoing = tuple[Peer, bytes, RelayedMessage | None]
+"""To whom, and what to write: octets of its own, and the message whose tail many share, if any."""
 
 
 class Queue:

@@ -75,7 +75,7 @@ class Router:
         receipt_id = frame.header("receipt")
         if receipt_id is not None:
             receipt = Frame("RECEIPT", (("receipt-id", receipt_id),))
-            out.append((peer, encode(receipt, peer.version), b""))
+            out.append((peer, encode(receipt, peer.version), None))
         return out
 
     def lost(self, peer: Peer) -> list[Outgoing]:
@@ -113,8 +113,9 @@ class Router:
 
     def _message(self, peer: Peer, destination: str, frame: Frame) -> RelayedMessage:
         self._messages += 1
-        sender = peer.principal.id if peer.principal.role is Role.GUEST else None
-        return RelayedMessage(destination, self._messages, frame, sender)
+        principal = peer.principal
+        sender = principal.id if principal.role is Role.GUEST else None
+        return RelayedMessage(destination, self._messages, frame, sender, is_bulk=principal.bulk)
 
     def _begin(self, peer: Peer, frame: Frame) -> list[Outgoing]:
         self.transactions.begin(peer, _needed(frame, "transaction"))

@@ -55,7 +55,7 @@ class GuestSessions(Generic[C]):
         mine[principal.id] = connection
         return older
 
-    def leave(self, connection: C, principal: Principal) -> C | None:
+    def leave(self, connection: object, principal: Principal) -> C | None:
         """Forget a session. Returns the connection for bulk that is to end with it.
 
         It does so, too, when a newer session has taken the place of this one.
