@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from twisted.internet.defer import succeed
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 
+from vmcontroller.common.config import CommandsConfig
 from vmcontroller.host.commands.commands import Commands
+from vmcontroller.host.commands.world import CommandWorld
 from vmcontroller.host.conversation import Conversation
 from vmcontroller.host.transfers.ledger import Ledger
 from vmcontroller.host.transfers.roots import AllowedRoots
@@ -24,12 +26,7 @@ def conversation_of(clock: Clock, send, home: str) -> Conversation:
     """Return a conversation with its commands and transfers; their files go below `home`."""
     Path(home).mkdir()
     conversation = Conversation(clock=clock, send=send, gc_grace_s=30)
-    conversation.commands = Commands(
-        clock=clock,
-        say=conversation.say,
-        ask_for_hello=conversation.ask_for_hello,
-        spool_dir=home,
-    )
+    conversation.commands = commands_of(conversation, clock, home)
     conversation.transfers = Transfers(
         World(
             clock=clock,
@@ -45,3 +42,27 @@ def conversation_of(clock: Clock, send, home: str) -> Conversation:
         )
     )
     return conversation
+
+
+def commands_of(conversation: Conversation, clock: Clock, home: str, **config) -> Commands:
+    """Return commands that are open; `config` is their section of the configuration."""
+    commands = Commands(
+        CommandWorld(
+            clock=clock,
+            wall_s=lambda: 1_000_000.0 + clock.seconds(),
+            say=conversation.say,
+            say_to_all=conversation.say_to_all,
+            ask_for_hello=conversation.ask_for_hello,
+            there=conversation.guests.get,
+            open_file=AllowedRoots([home]).readable,
+            in_thread=at_once,
+            in_writer=at_once,
+        ),
+        state_dir=Path(home),
+        config=CommandsConfig(**config),
+    )
+    Path(home, "commands").mkdir(exist_ok=True)
+    opened = Deferred.fromCoroutine(commands.open())
+    assert opened.called, "everything is done at once"
+    opened.addErrback(lambda failure: failure.raiseException())
+    return commands

@@ -30,6 +30,9 @@ from vmcontroller.host.broker_addresses import BrokerAddresses
 from vmcontroller.host.broker_session import BrokerSession
 from vmcontroller.host.channels import Channels
 from vmcontroller.host.commands.commands import Commands
+from vmcontroller.host.commands.housekeeping import Housekeeping
+from vmcontroller.host.commands.world import CommandWorld
+from vmcontroller.host.commands.writer_thread import WriterThread
 from vmcontroller.host.conversation import Conversation
 from vmcontroller.host.descriptors import raise_descriptor_limit
 from vmcontroller.host.directory import Directory
@@ -63,6 +66,7 @@ class HostDaemon:
         self._reactor = reactor
         self._state_dir = StateDir(config.state_dir)
         self._in_thread = threads_of(reactor)
+        self._writer = WriterThread(reactor)
         self._ports: list[IListeningPort] = []
         self._opening: Deferred[None] | None = None
         self.hypervisor: Hypervisor = hypervisor_from(
@@ -90,6 +94,7 @@ class HostDaemon:
         )
         self._repeated = (
             Repeated(reactor, HOUSEKEEPING_S, "housekeeping", self._keep_house),
+            Repeated(reactor, HOUSEKEEPING_S, "following commands", self._follow_commands),
             Repeated(reactor, HOUSEKEEPING_S, "following networks", self._addresses.refresh),
             Repeated(reactor, CHANNELS_S, "following channels", self._follow_channels),
         )
@@ -108,13 +113,12 @@ class HostDaemon:
             on_connected=self._conversation.connected,
             on_lost=self._broker_lost,
         )
-        self._commands = Commands(
-            clock=self._reactor,
-            say=self._conversation.say,
-            ask_for_hello=self._conversation.ask_for_hello,
-            spool_dir=str(self._state_dir.commands),
-        )
         files = self._config.files
+        roots = AllowedRoots(
+            [str(self._state_dir.exchange), *files.roots],
+            read_only=files.read_roots,
+            of_roles=files.role_roots,
+        )
         self._transfers = Transfers(
             World(
                 clock=self._reactor,
@@ -124,14 +128,30 @@ class HostDaemon:
                 writable=self._client.room,
                 bulk=self._bulk_way,
                 ask_for_hello=self._conversation.ask_for_hello,
-                roots=AllowedRoots(
-                    [str(self._state_dir.exchange), *files.roots],
-                    read_only=files.read_roots,
-                    of_roles=files.role_roots,
-                ).of,
+                roots=roots.of,
                 ledger=Ledger(self._state_dir.transfers),
                 resume_grace_s=files.resume_grace,
             )
+        )
+        self._commands = Commands(
+            CommandWorld(
+                clock=self._reactor,
+                wall_s=time.time,
+                say=self._conversation.say,
+                say_to_all=self._conversation.say_to_all,
+                ask_for_hello=self._conversation.ask_for_hello,
+                there=self._conversation.guests.get,
+                open_file=roots.readable,
+                in_thread=self._in_thread,
+                in_writer=self._writer,
+            ),
+            state_dir=self._state_dir.path,
+            config=self._config.commands,
+        )
+        self._follow_commands = Housekeeping(
+            self._commands,
+            list_vms=self._directory.current,
+            lost_after_s=self._config.commands.lost_after,
         )
         self._adoption = Adoption(
             clock=self._reactor,
@@ -170,6 +190,7 @@ class HostDaemon:
         """Open everything; raises VMControllerError when the daemon can't do its work."""
         self._state_dir.open()
         self._transfers.open()
+        await self._commands.open()
         self._adoption.credentials = open_credentials(self._state_dir.path)
         self._client.start()
         if not self._config.broker.is_external:
@@ -199,7 +220,8 @@ class HostDaemon:
             await maybeDeferred(port.stopListening)
         if self._opening is not None:
             self._opening.cancel()
-        self._commands.stop()
+        await self._commands.stop()
+        self._writer.stop()
         await self._transfers.stop()
         await self._client.stop()
         await self.broker.stopService()
@@ -264,7 +286,6 @@ class HostDaemon:
 
     def _keep_house(self) -> None:
         self._conversation.guests.expire(self._reactor.seconds())
-        self._commands.expire()
         self._transfers.expire()
 
     def _vm_changed(self, change: VmChanged) -> None:
