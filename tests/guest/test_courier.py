@@ -36,7 +36,7 @@ class CourierTests(SynchronousTestCase):
 
     def parcel(self, cmd_id: str = "a", limit_bytes: int = 10**7) -> Parcel:
         spools = {
-            name: StreamSpool(self.root / cmd_id / name, limit_bytes, Room(2**40))
+            name: StreamSpool(f"{self.root}/{cmd_id}", name, limit_bytes, Room(2**40))
             for name in STREAMS
         }
         return Parcel(cmd_id=cmd_id, spools=spools)

@@ -28,7 +28,7 @@ class StreamSpoolTests(SynchronousTestCase):
         self.room = Room(1000)
 
     def spool(self, limit_bytes: int = 100) -> StreamSpool:
-        return StreamSpool(self.root / "id" / "stdout", limit_bytes, self.room)
+        return StreamSpool(f"{self.root}/id", "stdout", limit_bytes, self.room)
 
     def test_append_and_read(self) -> None:
         """Bytes come back from any offset, at most as many as are there."""
@@ -84,7 +84,7 @@ class StreamSpoolTests(SynchronousTestCase):
     def test_room_of_all(self) -> None:
         """Streams share what the disk may give; what is beyond it is dropped, and said to be."""
         self.room = Room(8)
-        one, other = self.spool(), StreamSpool(self.root / "other" / "stdout", 100, self.room)
+        one, other = self.spool(), StreamSpool(f"{self.root}/other", "stdout", 100, self.room)
         one.append(b"12345")
         other.append(b"12345")
         self.assertEqual((one.size_bytes, one.truncated), (5, False))
@@ -130,8 +130,8 @@ class FolderTests(SynchronousTestCase):
         open_folder(root)
         sweep(root, {"kept"})
         self.assertEqual([path.name for path in root.iterdir()], ["kept"])
-        remove_folder(root / "kept")
-        remove_folder(root / "never was")
+        remove_folder(f"{root}/kept")
+        remove_folder(f"{root}/never was")
         self.assertEqual(list(root.iterdir()), [])
 
     def test_a_link_is_not_followed(self) -> None:

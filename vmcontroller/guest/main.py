@@ -52,6 +52,9 @@ def main(config_file: str, *, check: bool, debug: bool) -> None:
 
 def run(agent: Any, reactor: Any) -> int:
     """Run the agent until it is told to stop; return the exit status."""
+    import gc  # noqa: PLC0415
+    import signal  # noqa: PLC0415
+
     from twisted.internet.defer import Deferred  # noqa: PLC0415
     from twisted.logger import Logger  # noqa: PLC0415
 
@@ -62,6 +65,10 @@ def run(agent: Any, reactor: Any) -> int:
 
     def start() -> None:
         nonlocal status
+        # The end of a command is learnt by its pidfd; the reactor's signal for it would only
+        # wake us twice. What was imported is not looked through again for garbage.
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        gc.freeze()
         try:
             agent.start()
         except OSError as error:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from twisted.internet.interfaces import IDelayedCall
 
@@ -81,21 +80,23 @@ class _Timers:
     """Until its pipes are listened at, then until it is no longer quick."""
 
 
-@dataclass(slots=True)
 class _Pipes:
-    """Descriptors on their way to a child; ours are closed if it can't be started."""
+    """Descriptors on their way to a child."""
 
-    child: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
-    own: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
+    def __init__(self) -> None:
+        self.childs: list[int] = []
+        """To be closed here, when it has its own or could not be started."""
+        self.own: list[int] = []
+        """To be closed if it could not be started."""
 
     def pipe(self, *, child_reads: bool = False) -> tuple[int, int]:
         """Make a pipe; return the child's end and our own, which doesn't block."""
         read, write = os.pipe2(os.O_CLOEXEC)
-        childs, ours = (read, write) if child_reads else (write, read)
-        self.child.callback(os.close, childs)
-        self.own.callback(os.close, ours)
-        os.set_blocking(ours, False)
-        return childs, ours
+        childs, own = (read, write) if child_reads else (write, read)
+        self.childs.append(childs)
+        self.own.append(own)
+        os.set_blocking(own, False)
+        return childs, own
 
 
 class Command:
@@ -157,9 +158,10 @@ class Command:
         spec, around = self._spec, self._around
         account, of_user = launching.account_of(spec)
         pipes = _Pipes()
-        with pipes.child, pipes.own:
+        try:
             stdin, feed_fd = self._stdin(pipes)
-            (stdout, own_out), (stderr, own_err) = (pipes.pipe() for _ in STREAMS)
+            stdout, own_out = pipes.pipe()
+            stderr, own_err = pipes.pipe()
             launch = Launch(
                 argv=(spec.cmd, *spec.args),
                 env=launching.environment(around.env, of_user, spec, self._mark),
@@ -173,7 +175,11 @@ class Command:
                 sealed=around.sealed,
             )
             child = process.start(around.reactor, launch, self._exited)
-            pipes.own.pop_all()
+        except BaseException:
+            _close(pipes.own)
+            raise
+        finally:
+            _close(pipes.childs)
         for stream, fd in zip(STREAMS, (own_out, own_err), strict=True):
             self._pipes.append(self._output(stream, fd))
         if feed_fd >= 0:
@@ -189,7 +195,10 @@ class Command:
     def _stdin(self, pipes: _Pipes) -> tuple[int, int]:
         """Return what the child reads, and where we write (-1: nowhere)."""
         if not self._spec.stdin_open:
-            return pipes.child.enter_context(launching.stdin_of(self._spec)), -1
+            stdin = launching.open_stdin(self._spec)
+            if stdin >= 0:
+                pipes.childs.append(stdin)
+            return stdin, -1
         if self._spec.file_for_stdin:
             raise launching.Refused(126, "BAD_STDIN", "a file, and open: it can be only one")
         return pipes.pipe(child_reads=True)
@@ -277,6 +286,11 @@ class Command:
                 duration_s=round(self._duration_s, 6),
             )
         )
+
+
+def _close(fds: list[int]) -> None:
+    for fd in fds:
+        os.close(fd)
 
 
 def _cancel(timer: IDelayedCall | None) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import grp
 import os
 import pwd
 import stat
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from vmcontroller.common.errors import VMControllerError
 from vmcontroller.common.model import CommandSpec
@@ -83,25 +82,18 @@ def environment(
     return {**inherited, **spec.env, MARKER: mark}
 
 
-@contextlib.contextmanager
-def stdin_of(spec: CommandSpec) -> Iterator[int]:
-    """Give a descriptor for the child's stdin and close ours of it in the end.
+def open_stdin(spec: CommandSpec) -> int:
+    """Return a descriptor for the child's stdin, which the caller closes: -3 is /dev/null.
 
     The bytes of `spec.stdin` (at most a frame) go into memory that the child reads as a file, so
-    that nobody has to write to a child that doesn't read. Raises Refused (NO_SUCH_FILE).
-    Of a stdin that stays open, whoever calls makes a pipe.
+    that nobody has to write to a child that doesn't read. Of a stdin that stays open, whoever
+    calls makes a pipe. Raises Refused (NO_SUCH_FILE).
     """
     if spec.file_for_stdin:
-        fd = _open_file(spec)
-    elif spec.stdin:
-        fd = _in_memory(spec.stdin)
-    else:
-        yield subprocess.DEVNULL
-        return
-    try:
-        yield fd
-    finally:
-        os.close(fd)
+        return _open_file(spec)
+    if spec.stdin:
+        return _in_memory(spec.stdin)
+    return subprocess.DEVNULL
 
 
 def _open_file(spec: CommandSpec) -> int:

@@ -3,48 +3,26 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import os
-import resource
-import signal
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
-from twisted.internet.defer import Deferred
-from twisted.logger import Logger
-
 from vmcontroller.common.errors import NotConnected
 from vmcontroller.common.model import CommandResult, CommandSpec
 from vmcontroller.common.process import RESOURCES
-from vmcontroller.common.spawning import seal
 from vmcontroller.common.words import Word
 from vmcontroller.common.words.commands import STREAMS, CmdResult, CmdRun, CmdStarted, CmdStored
-from vmcontroller.common.words.running import (
-    CmdAsk,
-    CmdRunAll,
-    CmdSignal,
-    CmdSignalled,
-    CmdStdin,
-    CmdStdinRoom,
-    CmdUsage,
-)
+from vmcontroller.common.words.running import CmdAsk, CmdRunAll, CmdSignal, CmdStdin
 from vmcontroller.guest.commands import census, taking_up
-from vmcontroller.guest.commands.command import (
-    DEFAULT_PATIENCE,
-    Command,
-    Patience,
-    Surroundings,
-    Told,
-)
+from vmcontroller.guest.commands.command import DEFAULT_PATIENCE, Patience
 from vmcontroller.guest.commands.courier import Courier, Parcel
 from vmcontroller.guest.commands.journal import Journal
 from vmcontroller.guest.commands.launching import Refused
-from vmcontroller.guest.commands.orphans import Burials, Orphans, adopt_orphans
+from vmcontroller.guest.commands.live import Live
 from vmcontroller.guest.commands.spool import Room, StreamSpool, folder_name, open_folder, sweep
 from vmcontroller.guest.commands.streams import ICommandReactor
 from vmcontroller.guest.commands.tidying import InThread, Tidying, at_once_here
-from vmcontroller.guest.commands.usage import NOTHING
 
 AT_ONCE = 256
 """Commands that run at the same time: three descriptors each, of the usual 1024."""
@@ -60,8 +38,6 @@ SPOOL_LIMIT_BYTES = 1 << 30
 
 class Runner:
     """Runs commands once each, and keeps every one until the host has stored its result."""
-
-    _log = Logger()
 
     def __init__(
         self,
@@ -91,32 +67,20 @@ class Runner:
         self._boot_id = boot_id
         self._at_once = at_once
         self._remembered = remembered
-        self._patience = patience
         self._room = Room(spool_limit_bytes)
         self._journal = Journal(folder / "journal", boot_id=boot_id)
         self._tidying = Tidying(reactor, in_thread=in_thread, journal=self._journal)
         self._courier = Courier(say=say, writable=writable)
         self._parcels: dict[str, Parcel] = {}
-        self._running: dict[str, Command] = {}
-        self._leaders: dict[int, str] = {}
-        """The pid of each command that has not been waited for, and its id."""
+        self._live = Live(reactor=reactor, say=say, env=env, now=now, patience=patience)
         self._pids: dict[str, int] = {}
-        self._greeted = False
-        self._none_runs: Deferred[None] | None = None
-        orphans = Orphans(leaders=self._leaders, on_end=self._orphan_ended)
-        self._burials = Burials(reactor, orphans)
-        # A dict: os.environ decodes every name each time it is copied.
-        self._around = Surroundings(
-            reactor=reactor, env=dict(env), orphans=orphans, now=now, patience=patience
-        )
 
     def start(self) -> None:
         """Take up what an earlier run has left. Raises OSError where the folder can't be had."""
         open_folder(self._folder)
         boot_id, entries = self._journal.open()
         sweep(self._folder, {"journal", *(folder_name(entry.cmd_id) for entry in entries)})
-        seal()
-        self._around = dataclasses.replace(self._around, adopts=adopt_orphans(), sealed=True)
+        self._live.begin()
         rebooted = boot_id != self._boot_id
         if not rebooted:
             taking_up.kill_leftovers(self._reactor, entries)
@@ -148,31 +112,21 @@ class Runner:
             return
         del self._parcels[word.cmd_id]
         self._courier.forget(word.cmd_id)
-        folder = self._folder / folder_name(word.cmd_id) if parcel.size_bytes else None
+        folder = self._place(folder_name(word.cmd_id)) if parcel.size_bytes else ""
         parcel.release()
         self._tidying.forget(word.cmd_id, folder)
 
     def heard_cmd_stdin(self, word: CmdStdin) -> None:
-        """Hand on bytes; who can't take any says so."""
-        command = self._running.get(word.cmd_id)
-        if command is not None and command.feed is not None:
-            command.feed.heard(word)
-        else:
-            closed = CmdStdinRoom(cmd_id=word.cmd_id, taken_bytes=0, room_bytes=0, closed=True)
-            self._tell(closed)
+        """Hand on bytes to a command."""
+        self._live.heard_cmd_stdin(word)
 
     def heard_cmd_signal(self, word: CmdSignal) -> None:
         """Send a signal to a command and all that it has started."""
-        command = self._running.get(word.cmd_id)
-        signum = signal.Signals[f"SIG{word.signal}"]
-        processes = command.signal(signum) if command is not None else 0
-        self._tell(CmdSignalled(cmd_id=word.cmd_id, signal=word.signal, processes=processes))
+        self._live.heard_cmd_signal(word)
 
     def heard_cmd_ask(self, word: CmdAsk) -> None:
         """Say what a command uses."""
-        command = self._running.get(word.cmd_id)
-        usage = command.measure() if command is not None else NOTHING
-        self._tell(CmdUsage(cmd_id=word.cmd_id, usage=usage))
+        self._live.heard_cmd_ask(word)
 
     # What happens to the connection.
 
@@ -185,7 +139,7 @@ class Runner:
 
     def connection_lost(self) -> None:
         """Say nothing more until the host has told what it has."""
-        self._greeted = False
+        self._live.connection_lost()
         self._courier.shut()
         for parcel in self._parcels.values():
             parcel.wanted = False
@@ -200,37 +154,21 @@ class Runner:
             fresh = (parcel.sent["stdout"], parcel.sent["stderr"]) if parcel.wanted else None
             parcel.again(known.get(cmd_id, fresh))
             self._courier.offer(parcel)
-        self._greeted = True
-        for command in self._running.values():
-            if command.feed is not None:
-                self._tell(command.feed.room())
+        self._live.resume()
         self._courier.open()
 
     async def stop(self) -> None:
         """End what runs: SIGTERM, and SIGKILL when it does not end soon."""
-        for signum in (signal.SIGTERM, signal.SIGKILL):
-            for command in tuple(self._running.values()):
-                command.signal(signum)
-            await self._until_none_runs(self._patience.stop_grace_s)
-        self._burials.stop()
+        await self._live.stop()
         self._tidying.stop()
         self._journal.close()
-
-    async def _until_none_runs(self, at_most_s: float) -> None:
-        if not self._running:
-            return
-        self._none_runs = Deferred[None]()
-        grace = self._reactor.callLater(at_most_s, self._none_runs.callback, None)
-        await self._none_runs
-        if grace.active():
-            grace.cancel()
 
     # A command's life.
 
     def _asked_to_run(self, cmd_id: str, spec: CommandSpec) -> None:
         if cmd_id in self._pids:
             self._tell_again(cmd_id)
-        elif len(self._running) >= self._at_once or len(self._parcels) >= HELD_AT_MOST:
+        elif len(self._live) >= self._at_once or len(self._parcels) >= HELD_AT_MOST:
             self._turn_away(cmd_id)
         else:
             self._run(cmd_id, spec)
@@ -240,58 +178,37 @@ class Runner:
         self._journal.begins(cmd_id)
         mark = folder_name(cmd_id)
         spools = {
-            name: StreamSpool(self._folder / mark / name, spec.output_limit_bytes, self._room)
+            name: StreamSpool(self._place(mark), name, spec.output_limit_bytes, self._room)
             for name in STREAMS
         }
         parcel = self._parcels[cmd_id] = Parcel(cmd_id=cmd_id, spools=spools)
-        command = Command(
-            cmd_id=cmd_id,
-            spec=spec,
-            spools=spools,
-            mark=mark,
-            around=self._around,
-            told=Told(
-                output=lambda: self._courier.offer(parcel),
-                slow=lambda: self._is_slow(cmd_id),
-                exited=lambda: self._exited(cmd_id),
-                end=lambda result: self._ended(parcel, result),
-                stdin=self._tell_room,
-            ),
-        )
         try:
-            pid = command.start()
+            pid = self._live.start(
+                cmd_id,
+                spec,
+                mark,
+                spools,
+                on_output=lambda: self._courier.offer(parcel),
+                on_slow=lambda pid: self._is_slow(cmd_id, pid),
+                on_end=lambda result: self._ended(parcel, result),
+            )
         except Refused as error:
             self._ended(parcel, never_ran(cmd_id, error))
-            return
-        self._running[cmd_id] = command
-        self._leaders[pid] = mark
-        self._remember(cmd_id, pid)
-        if command.feed is not None:
-            self._tell_room(command.feed.room())
+        else:
+            self._remember(cmd_id, pid)
 
-    def _is_slow(self, cmd_id: str) -> None:
-        pid = self._pids[cmd_id]
+    def _place(self, mark: str) -> str:
+        return f"{self._folder}/{mark}"
+
+    def _is_slow(self, cmd_id: str, pid: int) -> None:
         stat = census.stat_of(pid)
         self._journal.runs(cmd_id, pid, stat.started_ticks if stat is not None else 0)
         self._tell(CmdStarted(cmd_id=cmd_id, pid=pid))
-        self._burials.watch()
-
-    def _exited(self, cmd_id: str) -> None:
-        self._burials.look()
-        self._leaders.pop(self._pids[cmd_id], None)
 
     def _ended(self, parcel: Parcel, result: CommandResult) -> None:
-        self._running.pop(parcel.cmd_id, None)
         parcel.result = result
         self._journal.ended(result)
         self._courier.offer(parcel)
-        if self._none_runs is not None and not self._running and not self._none_runs.called:
-            self._none_runs.callback(None)
-
-    def _orphan_ended(self, mark: str, usage: resource.struct_rusage) -> None:
-        for cmd_id, command in self._running.items():
-            if folder_name(cmd_id) == mark:
-                command.usage.add(usage)
 
     def _tell_again(self, cmd_id: str) -> None:
         self._tell(CmdStarted(cmd_id=cmd_id, pid=self._pids[cmd_id]))
@@ -311,10 +228,6 @@ class Runner:
         if len(self._pids) > max(self._remembered, len(self._parcels)):
             oldest = next(key for key in self._pids if key not in self._parcels)
             del self._pids[oldest]
-
-    def _tell_room(self, word: CmdStdinRoom) -> None:
-        if self._greeted:
-            self._tell(word)
 
     def _tell(self, word: Word) -> None:
         with contextlib.suppress(NotConnected):

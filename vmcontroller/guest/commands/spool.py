@@ -46,7 +46,7 @@ def folder_name(cmd_id: str) -> str:
     return hashlib.sha256(cmd_id.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def remove_folder(folder: Path) -> None:
+def remove_folder(folder: str) -> None:
     """Remove the folder of one command; blocks while the disk works. Raises OSError."""
     with contextlib.suppress(FileNotFoundError):
         shutil.rmtree(folder)
@@ -74,8 +74,9 @@ class StreamSpool:
 
     _log = Logger()
 
-    def __init__(self, path: Path, limit_bytes: int, room: Room) -> None:
-        self._path = path
+    def __init__(self, folder: str, name: str, limit_bytes: int, room: Room) -> None:
+        self._folder = folder
+        self._path = f"{folder}/{name}"
         self._limit_bytes = limit_bytes
         self._room = room
         self.size_bytes = 0
@@ -115,7 +116,8 @@ class StreamSpool:
         if not data:
             return
         if self.size_bytes == 0:
-            self._path.parent.mkdir(mode=0o700, exist_ok=True)
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(self._folder, 0o700)
         flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         fd = os.open(self._path, flags, 0o600)
         try:

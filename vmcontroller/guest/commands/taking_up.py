@@ -30,8 +30,8 @@ def parcels_of(
 
 
 def _parcel(entry: Entry, folder: Path, room: Room, *, rebooted: bool) -> Parcel:
-    place = folder / folder_name(entry.cmd_id)
-    spools = {name: StreamSpool(place / name, 0, room) for name in STREAMS}
+    place = f"{folder}/{folder_name(entry.cmd_id)}"
+    spools = {name: StreamSpool(place, name, 0, room) for name in STREAMS}
     result = entry.result
     spools["stdout"].take_up(result.stdout_bytes if result is not None else None)
     spools["stderr"].take_up(result.stderr_bytes if result is not None else None)

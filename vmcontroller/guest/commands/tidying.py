@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from pathlib import Path
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -37,13 +36,13 @@ class Tidying:
         self._in_thread = in_thread
         self._journal = journal
         self._ids: list[str] = []
-        self._folders: list[Path] = []
+        self._folders: list[str] = []
         self._timer: IDelayedCall | None = None
 
-    def forget(self, cmd_id: str, folder: Path | None) -> None:
-        """Forget a command soon, and remove its folder, if it has one."""
+    def forget(self, cmd_id: str, folder: str) -> None:
+        """Forget a command soon, and remove its folder, if it has one (else: empty)."""
         self._ids.append(cmd_id)
-        if folder is not None:
+        if folder:
             self._folders.append(folder)
         if self._timer is None:
             self._timer = self._clock.callLater(AFTER_S, self._tidy)
@@ -63,14 +62,14 @@ class Tidying:
         if folders:
             _ = in_background(self._remove(folders), "removing what the host has stored")
 
-    async def _remove(self, folders: Collection[Path]) -> None:
+    async def _remove(self, folders: Collection[str]) -> None:
         await self._in_thread(lambda: remove_all(folders))
 
 
-def remove_all(folders: Collection[Path]) -> None:
+def remove_all(folders: Collection[str]) -> None:
     """Remove folders of commands; what can't be removed is swept away at the next start."""
     for folder in folders:
         try:
             remove_folder(folder)
         except OSError as error:
-            _log.warn("{folder} stays: {error}", folder=str(folder), error=error)
+            _log.warn("{folder} stays: {error}", folder=folder, error=error)
