@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.guest.fakes import FakeLink
@@ -191,6 +193,65 @@ class CourierTests(SynchronousTestCase):
         self.courier.forget("a")
         self.courier.open()
         self.assertEqual(self.said(), [])
+
+    @settings(deadline=None)
+    @given(
+        st.lists(
+            st.one_of(
+                st.tuples(st.sampled_from(STREAMS), st.binary(min_size=1, max_size=40)),
+                st.tuples(st.just("lost"), st.integers(0, 40)),
+                st.tuples(st.just("killed"), st.integers(0, 40)),
+            ),
+            max_size=30,
+        ),
+        st.integers(1, 60),
+    )
+    def test_any_losses(self, steps: list[tuple[str, bytes | int]], limit_bytes: int) -> None:
+        """Whatever is lost on the way, and however often the agent is killed: the host, which
+        takes only what follows on what it has, ends up with the bytes up to the limit, and the
+        result counts just those.
+        """
+        folder = self.mktemp()
+        room = Room(2**40)
+        Path(folder).mkdir()
+        printed, stored = dict.fromkeys(STREAMS, b""), dict.fromkeys(STREAMS, b"")
+        spools = {name: StreamSpool(folder, name, limit_bytes, room) for name in STREAMS}
+        parcel = Parcel(cmd_id="a", spools=spools)
+        for what, value in steps:
+            if isinstance(value, bytes):
+                printed[what] += value
+                parcel.spools[what].append(value)
+                self.take(parcel, stored)
+                continue
+            stored = {name: data[: max(0, len(data) - value)] for name, data in stored.items()}
+            if what == "killed":
+                counts = [min(limit_bytes, len(printed[name])) for name in STREAMS]
+                limits = [limit_bytes - count for count in counts]
+                spools = {name: StreamSpool(folder, name, 0, room) for name in STREAMS}
+                for name, count, limit in zip(STREAMS, counts, limits, strict=True):
+                    spools[name].take_up(count)
+                    spools[name]._limit_bytes += limit  # so that it can go on as if it ran still
+                parcel = Parcel(cmd_id="a", spools=spools)
+            parcel.again((len(stored["stdout"]), len(stored["stderr"])))
+        parcel.result = result("a")
+        said = self.take(parcel, stored)
+        self.assertEqual(stored, {name: data[:limit_bytes] for name, data in printed.items()})
+        assert said is not None
+        self.assertEqual(
+            (said.stdout_bytes, said.stderr_bytes),
+            (len(stored["stdout"]), len(stored["stderr"])),
+        )
+
+    def take(self, parcel: Parcel, stored: dict[str, bytes]) -> CommandResult | None:
+        """Store what a parcel says, as the host does; return the result, if it came to that."""
+        while word := parcel.next_word():
+            match word:
+                case CmdOutput():
+                    self.assertEqual(word.offset, len(stored[word.stream]))
+                    stored[word.stream] += word.data
+                case CmdResult():
+                    return word.result
+        return None
 
     def test_fault_of_a_word(self) -> None:
         """An unexpected error is logged, and the next offer is carried all the same."""

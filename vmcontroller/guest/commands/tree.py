@@ -52,8 +52,14 @@ class Tree:
         return strays
 
     def signal(self, signum: signal.Signals) -> int:
-        """Send a signal to each member that lives; return how many there were."""
-        members = self.members().values()
+        """Send a signal to each member that lives; return how many there were.
+
+        The elder first: a shell is to hear of it before it sees what it waits for end.
+        """
+        members = sorted(
+            self.members().values(),
+            key=lambda stat: (stat.pid != self._leader, stat.started_ticks, stat.pid),
+        )
         return sum(census.send(stat, signum) for stat in members if not stat.ended)
 
     def kill(self, clock: IReactorTime) -> int:
