@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final, cast
 
 from twisted.internet.defer import Deferred
@@ -21,7 +20,6 @@ from vmcontroller.common.copying.course import (
     as_reason,
     threads_of,
 )
-from vmcontroller.common.copying.ends import Source
 from vmcontroller.common.copying.incoming import Incoming
 from vmcontroller.common.copying.outgoing import Outgoing
 from vmcontroller.common.copying.reasons import Reason, reported
@@ -85,9 +83,7 @@ class GuestFiles:
         self._in_thread = in_thread or threads_of(cast(IReactorThreads, reactor))
         self._first = Way(say=say, writable=writable)
         self._bulk = bulk or Bulk(clock=reactor, first=self._first, build=lambda _outcome: None)
-        self._sites = Sites(
-            clock=reactor, in_thread=self._in_thread, home=home or _home(), notes=notes
-        )
+        self._sites = Sites(clock=reactor, in_thread=self._in_thread, home=home, notes=notes)
         self._protocol = 1
         self._idle_deadline_s = idle_deadline_s
         self._transfers: dict[str, _Transfer] = {}
@@ -249,7 +245,7 @@ class GuestFiles:
         course.say(FileDone(transfer_id=course.transfer_id))
 
     async def _send(self, course: Course, outgoing: Outgoing, word: FileGet) -> None:
-        source, have_bytes = await self._source(course, outgoing, word)
+        source, have_bytes = await self._sites.source(course, outgoing, word, holes=self._resumes)
         try:
             course.check()
             outgoing.go_on(have_bytes, instead_of=word.have_bytes)
@@ -264,24 +260,6 @@ class GuestFiles:
             await outgoing.send(source)
         finally:
             await course.uncut(source.close)
-
-    async def _source(
-        self, course: Course, outgoing: Outgoing, word: FileGet
-    ) -> tuple[Source, int]:
-        """Open what is to be sent, and say from where on: what the host has, if that is right."""
-
-        def open_it() -> Source:
-            return self._sites.source(word, holes=self._resumes)
-
-        source = await course.uncut(open_it)
-        try:
-            if await outgoing.matches(source, word.have_bytes, word.have_sha256):
-                return source, word.have_bytes
-        except BaseException:
-            await course.uncut(source.close)
-            raise
-        await course.uncut(source.close)
-        return await course.uncut(open_it), 0
 
     def _heard(self, word: _HeardOnce) -> None:
         transfer = self._transfers.get(word.transfer_id)
@@ -305,11 +283,3 @@ class GuestFiles:
             self._first.say(unknown)
         except NotConnected:
             return
-
-
-def _home() -> str:
-    try:
-        home = Path.home()
-        return str(home) if home.is_dir() else "/"
-    except (RuntimeError, OSError):  # no HOME and an unknown user; or it may not be looked at
-        return "/"

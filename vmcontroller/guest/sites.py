@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from pathlib import Path
 from typing import Final
 
 from twisted.internet.defer import Deferred
@@ -12,6 +13,7 @@ from twisted.logger import Logger
 from vmcontroller.common.background import in_background
 from vmcontroller.common.copying.course import Course, InThread, is_lost
 from vmcontroller.common.copying.ends import Source
+from vmcontroller.common.copying.outgoing import Outgoing
 from vmcontroller.common.copying.site import Site, open_source
 from vmcontroller.common.copying.source import place_at
 from vmcontroller.common.errors import TransferFailed
@@ -27,10 +29,13 @@ class Sites:
     _log = Logger()
 
     def __init__(
-        self, *, clock: IReactorTime, in_thread: InThread, home: str, notes: Notes | None
+        self, *, clock: IReactorTime, in_thread: InThread, home: str | None, notes: Notes | None
     ) -> None:
-        """`home` is where relative paths begin; `notes` are of what is kept on the disk."""
-        self.home = home
+        """`home` is where relative paths begin, if not in the home of the agent's user.
+
+        `notes` are of what is kept on the disk.
+        """
+        self.home = home or _home()
         self._clock = clock
         self._in_thread = in_thread
         self._notes = notes
@@ -38,12 +43,28 @@ class Sites:
         self._finished: deque[tuple[str, FileFacts, str]] = deque(maxlen=FINISHED_MOST)
         """What is in its place: the host may not have heard so."""
 
-    def source(self, word: FileGet, *, holes: bool) -> Source:
-        """Open what the host wants to have; blocks, raises TransferFailed."""
-        path = word.path.rstrip("/") or word.path if word.tree else word.path
-        return open_source(
-            place_at(path, home=self.home), tree=word.tree, holes=holes, owner=word.owner
-        )
+    async def source(
+        self, course: Course, outgoing: Outgoing, word: FileGet, *, holes: bool
+    ) -> tuple[Source, int]:
+        """Open what is to be sent, and say from where on: what the host has, if that is right.
+
+        `holes`: the host knows them. Raises TransferFailed.
+        """
+
+        def open_it() -> Source:
+            path = word.path.rstrip("/") or word.path if word.tree else word.path
+            place = place_at(path, home=self.home)
+            return open_source(place, tree=word.tree, holes=holes, owner=word.owner)
+
+        source = await course.uncut(open_it)
+        try:
+            if await outgoing.matches(source, word.have_bytes, word.have_sha256):
+                return source, word.have_bytes
+        except BaseException:
+            await course.uncut(source.close)
+            raise
+        await course.uncut(source.close)
+        return await course.uncut(open_it), 0
 
     async def open(self, course: Course, word: FilePut) -> Site:
         """Return where this is to be written: what is kept of it, if it is gone on with.
@@ -156,3 +177,11 @@ def _goes_on(site: Site, word: FilePut) -> bool:
     except TransferFailed:
         return False
     return True
+
+
+def _home() -> str:
+    try:
+        home = Path.home()
+        return str(home) if home.is_dir() else "/"
+    except (RuntimeError, OSError):  # no HOME and an unknown user; or it may not be looked at
+        return "/"

@@ -37,6 +37,9 @@ JOINED_BYTES: Final = 64 * 1024
 HOLES_PER_BYTE: Final = 1024
 """So much of a hole is worth a byte where a sender must send a least amount."""
 
+Piece = bytes | bytearray | memoryview | Hole
+"""What was heard, as it is to be written."""
+
 
 class Incoming:
     """Receives one file. What is heard but not yet written never exceeds the window."""
@@ -69,7 +72,7 @@ class Incoming:
         self._heard_bytes = have_bytes
         self._granted_bytes = have_bytes + WINDOW_BYTES
         self._anew = False
-        self._pieces: deque[bytes | bytearray | Hole] = deque()
+        self._pieces: deque[Piece] = deque()
         self._end: FileEnd | None = None
         self._stretch = 0
         self._stretch_s = 0.0
@@ -148,9 +151,9 @@ class Incoming:
             else:
                 await self._more()
 
-    def _next_pieces(self) -> list[bytes | bytearray | Hole]:
+    def _next_pieces(self) -> list[Piece]:
         """Take from what was heard as much as one step may do."""
-        taken: list[bytes | bytearray | Hole] = []
+        taken: list[Piece] = []
         room_bytes, hole_room_bytes = STEP_BYTES, HOLE_MOST_BYTES
         while self._pieces and room_bytes > 0 and hole_room_bytes > 0:
             piece = self._pieces.popleft()
@@ -260,7 +263,7 @@ class Incoming:
             )
 
 
-def _write(landing: Landing, pieces: list[bytes | bytearray | Hole]) -> None:
+def _write(landing: Landing, pieces: list[Piece]) -> None:
     for piece in pieces:
         if isinstance(piece, Hole):
             landing.hole(piece.length_bytes)

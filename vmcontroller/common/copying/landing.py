@@ -14,7 +14,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-from vmcontroller.common.copying.holding import hash_zeros, hold, release
+from vmcontroller.common.copying.holding import (
+    begin_writing,
+    finish_writing,
+    hash_zeros,
+    hold,
+    release,
+)
 from vmcontroller.common.copying.leftovers import remove_leftover, temporary_name
 from vmcontroller.common.copying.owners import Owners
 from vmcontroller.common.copying.reasons import Reason, explained
@@ -24,7 +30,7 @@ from vmcontroller.common.errors import TransferFailed
 from vmcontroller.common.words.files import FileFacts
 
 SYNC_BYTES: Final = 64 * 2**20
-"""Never more than this waits in the page cache, so that the last fsync stays short of anyone's
+"""Not much more than this waits in the page cache, so that the last fsync stays short of anyone's
 deadline and a copy does not push the machine's other work out of memory."""
 
 FLUSH_BYTES: Final = 8 * 2**20
@@ -253,10 +259,13 @@ class NewFile:
         )
 
     def _write_out(self) -> None:
-        if self.written_bytes - self._synced_bytes >= SYNC_BYTES:
-            os.fdatasync(self._fd)
-            self._synced_bytes = self._flushed_bytes = self.written_bytes
-        elif (fresh_bytes := self.written_bytes - self._flushed_bytes) >= FLUSH_BYTES:
-            # Linux begins to write dirty pages out when told that they won't be needed.
-            os.posix_fadvise(self._fd, self._flushed_bytes, fresh_bytes, os.POSIX_FADV_DONTNEED)
-            self._flushed_bytes = self.written_bytes
+        """Keep the disk busy, and wait for it only where it is far behind."""
+        fresh_bytes = self.written_bytes - self._flushed_bytes
+        if fresh_bytes < FLUSH_BYTES:
+            return
+        begin_writing(self._fd, self._flushed_bytes, fresh_bytes)
+        self._flushed_bytes = self.written_bytes
+        behind_bytes = self.written_bytes - self._synced_bytes - SYNC_BYTES
+        if behind_bytes > 0:
+            finish_writing(self._fd, self._synced_bytes, behind_bytes)
+            self._synced_bytes += behind_bytes

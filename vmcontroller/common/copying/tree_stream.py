@@ -199,7 +199,7 @@ class TreeParser:
             raise _nonsense(f"this is no head: {bytes(head[:80])!r}") from None
         if not isinstance(fields, dict):
             raise _nonsense(f"this is no head: {bytes(head[:80])!r}")
-        spoken = Spoken(name="a head of the tree", fields=fields, payload=b"", headers={})
+        spoken = Spoken(name="a head of the tree", fields=fields, headers={})
         try:
             if self._file_left_bytes:
                 self._take_stretch(spoken)
