@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.integration.daemon import Daemon, until
 from tests.integration.guest_contract import GuestTests
+from tests.integration.work_contract import WorkContract
 
 _running: list[Daemon] = []
 
@@ -28,7 +29,7 @@ def running() -> Daemon:
     return _running[0]
 
 
-class LocalGuestTests(GuestTests, SynchronousTestCase):
+class LocalGuestTests(GuestTests, WorkContract, SynchronousTestCase):
     """All that a guest must do, on a local VM."""
 
     def setUp(self) -> None:

@@ -173,7 +173,7 @@ class ProxyTests(SynchronousTestCase):
         self.unbroken(Merging())
 
     def test_cut(self) -> None:
-        """The connection is cut within frames, again and again: commands arrive, copies end."""
+        """The connection is cut within frames, again and again: commands and copies arrive."""
         with self.seed_shown():
             for most in (2_000, 60_000, 400_000):
                 self.proxy.cut_after(self.dice.randrange(1, most))
@@ -182,10 +182,8 @@ class ProxyTests(SynchronousTestCase):
                 self.check(begun)
             for _ in range(3):
                 self.proxy.cut_after(self.dice.randrange(1, FILE_BYTES))
-                faults = self.copy_both_ways()
-                self.assertIn("CONNECTION_LOST", faults[0])
-                for fault in faults:
-                    self.assertRegex(fault, "CONNECTION_LOST|GUEST_UNREACHABLE|NOT_CONNECTED")
+                for fault in self.copy_both_ways():  # only of a copy that had not begun
+                    self.assertRegex(fault, "GUEST_UNREACHABLE|NOT_CONNECTED")
                 self.settle()
             self.assertGreater(self.api.getGuest(VM)["epoch"], self.epoch)
 

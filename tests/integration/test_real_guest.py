@@ -18,6 +18,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.integration.daemon import DEADLINE_S, Daemon, until
 from tests.integration.guest_contract import GuestTests
+from tests.integration.work_contract import WorkContract
 
 VM = "vmctest <ü&'\">"
 """A name that XML, shells and paths would all like to misunderstand."""
@@ -64,7 +65,7 @@ def qemu_of(vm: str) -> psutil.Process:
     )
 
 
-class RealGuestTests(GuestTests, SynchronousTestCase):
+class RealGuestTests(GuestTests, WorkContract, SynchronousTestCase):
     """All that a guest must do, on a real one."""
 
     def setUp(self) -> None:

@@ -1,0 +1,1 @@
+"""Cuts for real: processes killed, connections broken, disks filled, clocks set."""
