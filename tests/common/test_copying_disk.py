@@ -6,13 +6,16 @@ import os
 import socket
 import stat
 import uuid
+from dataclasses import replace
 from pathlib import Path
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.common.copying_wire import facts, open_files, sha256
+from vmcontroller.common.copying.ends import Hole
+from vmcontroller.common.copying.holding import HOLE_MOST_BYTES
 from vmcontroller.common.copying.landing import NewFile, Terms
 from vmcontroller.common.copying.leftovers import is_temporary, sweep, temporary_name
 from vmcontroller.common.copying.reasons import DETAIL_CHARS, Reason, explained, reported
@@ -213,6 +216,141 @@ class TestLanding(DiskCase):
         new.discard()
         self.assertEqual(self.names(), ["new"])
         self.assertEqual((self.directory / "new").read_bytes(), b"old")
+
+
+class TestHoles(DiskCase):
+    def source(self, size_bytes, *stretches, **options):
+        with (self.directory / "f").open("wb") as file:
+            file.truncate(size_bytes)
+            for offset, content in stretches:
+                os.pwrite(file.fileno(), content, offset)
+        place = place_at("f", home=str(self.directory))
+        source = SourceFile.open(place, holes=True, **options)
+        self.addCleanup(source.close)
+        return source
+
+    def read_all(self, source):
+        at, pieces = 0, []
+        while at < source.facts.size_bytes:
+            piece = source.read()
+            at += piece.length_bytes if isinstance(piece, Hole) else len(piece)
+            pieces.append(piece)
+        return pieces
+
+    @settings(max_examples=40, deadline=None)
+    @given(
+        size=st.integers(0, 3 * 2**20),
+        stretches=st.lists(
+            st.tuples(st.integers(0, 3 * 2**20), st.integers(1, 70_000)), max_size=6
+        ),
+        part=st.integers(0, 3 * 2**20),
+    )
+    def test_any_holes(self, size, stretches, part):
+        """Bytes and holes together are the file, and so is any part that is skipped."""
+        source = self.source(size, *((at, os.urandom(n)) for at, n in stretches if at + n < size))
+        content = (self.directory / "f").read_bytes()
+        part = min(part, size)
+        self.assertEqual(source.skip(part), sha256(content[:part]))
+        found = b""
+        while part + len(found) < size:
+            piece = source.read()
+            found += bytes(piece.length_bytes) if isinstance(piece, Hole) else piece
+        self.assertEqual(found, content[part:])
+        self.assertEqual(source.finish(), sha256(content))
+
+    def test_long_and_short(self):
+        """A long hole comes in pieces that take no time; one of a block is read as zeros."""
+        source = self.source(2**28 + 4096, (0, b"x"), (8192, b"y"), (2**28, b"z"))
+        pieces = self.read_all(source)
+        holes = [piece for piece in pieces if isinstance(piece, Hole)]
+        self.assertGreater(len(holes), 3)
+        self.assertTrue(all(hole.length_bytes <= HOLE_MOST_BYTES for hole in holes))
+        self.assertLess(source.facts.data_bytes, 2**20)
+
+    def test_a_hole_and_no_data(self):
+        """A file that is one hole takes no byte."""
+        source = self.source(10**6)
+        self.assertEqual(self.read_all(source), [Hole(10**6)])
+        self.assertEqual(source.finish(), sha256(bytes(10**6)))
+
+    def test_a_hole_in_the_copy(self):
+        """The copy gets the hole, its space is given back, and what follows lies right."""
+        place = place_at("new", home=str(self.directory))
+        self.addCleanup(place.close)
+        size = 2**26
+        new = NewFile(place, "t1", replace(facts(size), data_bytes=8))
+        new.write(b"head")
+        new.hole(size - 8)
+        new.write(b"tail")
+        content = b"head" + bytes(size - 8) + b"tail"
+        new.put_in_place(sha256(content))
+        self.assertEqual((self.directory / "new").read_bytes(), content)
+        self.assertLess((self.directory / "new").stat().st_blocks * 512, 2**20)
+
+
+class TestKept(DiskCase):
+    def create(self, **options):
+        place = place_at("new", home=str(self.directory))
+        self.addCleanup(place.close)
+        return NewFile(place, "t1", facts(2**20), **options)
+
+    def test_suspended(self):
+        """What is kept holds no space that it does not fill, and goes on."""
+        new = self.create()
+        new.write(b"abc")
+        (temporary,) = self.directory.iterdir()
+        self.assertGreaterEqual(temporary.stat().st_blocks * 512, 2**20)
+        self.assertEqual(temporary.stat().st_size, 3)
+        new.suspend()
+        self.assertLess(temporary.stat().st_blocks * 512, 2**16)
+        new.resume()
+        self.assertEqual(new.prefix(), sha256(b"abc"))
+        rest = os.urandom(2**20 - 3)
+        new.write(rest)
+        new.put_in_place(sha256(b"abc" + rest))
+        self.assertEqual(self.names(), ["new"])
+
+    def test_gone_meanwhile(self):
+        """What somebody has removed or cut meanwhile is not gone on with."""
+        for spoil in (os.unlink, lambda path: os.truncate(path, 1)):
+            new = self.create()
+            new.write(b"abc")
+            new.suspend()
+            (temporary,) = self.directory.iterdir()
+            spoil(temporary)
+            self.assertRaises(TransferFailed, new.resume)
+            new.discard()
+            self.assertEqual(self.names(), [])
+
+    def test_found(self):
+        """Another process finds what was written, whatever was held, and knows its digest."""
+        new = self.create()
+        new.write(b"abc")
+        new.close()
+        again = self.create(find=True)
+        self.assertEqual(again.written_bytes, 0)
+        while again.recall():
+            pass
+        self.assertEqual((again.written_bytes, again.prefix()), (3, sha256(b"abc")))
+        again.discard()
+
+    def test_not_ours(self):
+        """A link, another's file or one that is too long under that name is not taken for it."""
+        (self.directory / "secret").write_bytes(b"keep")
+        temporary = self.directory / ".new.vmcontroller-t1"
+        for make in (
+            lambda: os.link(self.directory / "secret", temporary),
+            lambda: temporary.write_bytes(bytes(2**20 + 1)),
+        ):
+            make()
+            new = self.create(find=True)
+            self.assertFalse(new.recall())
+            self.assertEqual(new.written_bytes, 0)
+            new.write(b"xyz")
+            new.discard()
+        temporary.symlink_to("secret")
+        self.assertRaises(TransferFailed, self.create, find=True)
+        self.assertEqual((self.directory / "secret").read_bytes(), b"keep")
 
 
 class TestSweep(DiskCase):

@@ -83,6 +83,27 @@ class TestResolving(RootsCase):
         roots = AllowedRoots([str(alias)])
         self.assertEqual(roots.resolve_readable("file"), str(self.exchange / "file"))
 
+    def test_read_only(self):
+        """Below a directory that may only be read nothing is written, also not by a link."""
+        (self.exchange / "link").symlink_to(self.outside)
+        roots = AllowedRoots([str(self.exchange)], read_only=[str(self.outside)])
+        secret = str(self.outside / "secret")
+        self.assertEqual(roots.resolve_readable(secret), secret)
+        self.assertEqual(roots.resolve_readable("link/secret"), secret)
+        for path in (secret, "link/secret", "link", str(self.outside / "new")):
+            with self.assertRaises(AccessDenied) as caught:
+                roots.resolve_writable(path, name="new")
+            self.assertNotIn(repr(str(self.outside)), str(caught.exception).partition("use:")[2])
+
+    def test_of_a_role(self):
+        """A role has its own directories beside those of all; others don't have them."""
+        roots = AllowedRoots([str(self.exchange)], of_roles={"files": [str(self.extra)]})
+        path = str(self.extra / "x")
+        self.assertEqual(roots.of("files").resolve_writable(path, name=""), path)
+        self.assertEqual(roots.of("files").resolve_readable("file"), str(self.exchange / "file"))
+        for role in ("admin", "read", "none"):
+            self.assertRaises(AccessDenied, roots.of(role).resolve_readable, path)
+
     def test_everything_allowed(self):
         """With `/` as a root every path is allowed."""
         roots = AllowedRoots(["/"])
