@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 from twisted.internet.interfaces import IReactorTime
 
@@ -12,6 +13,12 @@ from vmcontroller.common.model import GuestId
 from vmcontroller.host.commands import rows
 from vmcontroller.host.commands.record import Command, CommandState
 from vmcontroller.host.commands.store import Store
+
+RECENT: Final = 256
+"""Of those that have ended, so many small ones stay in memory: mostly they are asked for soon."""
+
+SMALL_BYTES: Final = 16 * 1024
+"""As much stdin and output that lies in no file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +45,7 @@ class Registry:
         self._lost: dict[str, Command] = {}
         """They have ended, but their guest may still tell how."""
         self._ended: dict[str, Ended] = {}
+        self._recent: dict[str, Command] = {}
         self._batches: dict[str, list[str]] = {}
 
     def add(self, command: Command) -> None:
@@ -50,10 +58,15 @@ class Registry:
         """Take in one that a daemon before this one has kept."""
         self.add(command)
         if command.has_ended:
-            self.has_ended(command)
+            self._hold_little(command)
 
     def has_ended(self, command: Command) -> None:
-        """Hold of one that has ended only what is needed."""
+        """Hold of one that has ended only what is needed, and the last ones for a while."""
+        self._hold_little(command)
+        if command.state is not CommandState.LOST:
+            self._remember(command)
+
+    def _hold_little(self, command: Command) -> None:
         self._running.pop(command.cmd_id, None)
         self._lost.pop(command.cmd_id, None)
         if command.state is CommandState.LOST:
@@ -65,8 +78,17 @@ class Registry:
             file_bytes=command.file_bytes,
         )
 
+    def _remember(self, command: Command) -> None:
+        inline_bytes = sum(command.stored_bytes) - command.file_bytes
+        if len(command.spec.stdin) + inline_bytes > SMALL_BYTES:
+            return
+        self._recent[command.cmd_id] = command
+        if len(self._recent) > RECENT:
+            del self._recent[next(iter(self._recent))]
+
     def remove(self, cmd_id: str) -> Ended | None:
         """Drop one; return what was known of it if it had ended."""
+        self._recent.pop(cmd_id, None)
         running = self._running.pop(cmd_id, None)
         lost = self._lost.pop(cmd_id, None)
         ended = self._ended.pop(cmd_id, None)
@@ -116,7 +138,7 @@ class Registry:
 
     async def find(self, cmd_id: str) -> Command:
         """Return a command's record, from the disk if need be. Raises NoSuchCommand, NotStored."""
-        command = self.get(cmd_id)
+        command = self.get(cmd_id) or self._recent.get(cmd_id)
         if command is not None:
             return command
         if cmd_id in self._ended:
