@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.fakes.hypervisor import FakeHypervisor
-from tests.host.wiring import at_once, conversation_of
+from tests.host.wiring import at_once, commands_of, conversation_of
+from vmcontroller.common.destinations import REQUESTS, requests_of
 from vmcontroller.common.errors import (
     BadArgument,
     DeadlinePassed,
     GuestUnreachable,
     HypervisorUnreachable,
     InvalidState,
+    NoSuchCommand,
     NoSuchVM,
     Unsupported,
     VMExists,
 )
-from vmcontroller.common.model import CommandSpec, GuestId
+from vmcontroller.common.model import CommandResult, CommandSpec, GuestId
 from vmcontroller.common.stomp.client import Message
+from vmcontroller.common.words.commands import CmdResult, CmdStarted
 from vmcontroller.common.words.presence import Descriptor, Hello
+from vmcontroller.common.words.running import CmdSignalled, CmdUsage
 from vmcontroller.host.adoption import Adoption
 from vmcontroller.host.directory import Directory
 from vmcontroller.host.hypervisor.base import AgentAddress, VmState
@@ -94,9 +100,11 @@ class OperationsTests(SynchronousTestCase):
     def create(self, name: str = "vm") -> None:
         self.now(self.operations.create_vm(name, "", CreateOptions()))
 
-    def agent_says_hello(self, name: str = "vm") -> None:
+    def agent_says_hello(self, name: str = "vm", protocol: int = 3) -> None:
         guest = GuestId(self.now(self.operations.get_names_to_ids_mapping())[name])
-        body = Hello(descriptor=Descriptor(id=guest), session="s").how_to_say().body
+        body = (
+            Hello(descriptor=Descriptor(id=guest), session="s", protocol=protocol).how_to_say().body
+        )
         self.conversation.message(Message(destination="", headers={"from": guest}, body=body))
 
     def test_credential_of_a_new_vm(self) -> None:
@@ -226,6 +234,120 @@ class OperationsTests(SynchronousTestCase):
         results = self.now(self.operations.get_cmd_results(cmd_id))
         self.assertEqual((results["state"], results["finished"]), ("lost", False))
         self.assertTrue(self.now(self.operations.forget_cmd(cmd_id)))
+
+    def many(self, *names: str, protocol: int = 3) -> None:
+        """Make VMs of these names that run, with their agents."""
+        for name in names:
+            self.create(name)
+            self.now(self.operations.start(name))
+            self.agent_says_hello(name, protocol)
+        self.sent.clear()
+
+    def run_on(self, vms, request=TRUE):
+        return self.now(self.operations.run_cmd_on_all(vms, request))
+
+    def where(self) -> list[str]:
+        return [destination for destination, *_ in self.sent]
+
+    def finish(self, cmd_id: str, name: str, code: int) -> None:
+        """Let a guest say how a command ended."""
+        guest = self.now(self.operations.get_names_to_ids_mapping())[name]
+        result = CommandResult(
+            cmd_id=cmd_id,
+            finished=True,
+            exit_code_or_signal=code,
+            resources={},
+            stdout_bytes=0,
+            stderr_bytes=0,
+        )
+        said = CmdResult(result=result).how_to_say()
+        headers = {**said.headers, "from": guest}
+        self.conversation.message(Message(destination="", headers=headers, body=said.body))
+
+    def test_command_for_all(self) -> None:
+        """One message on the common topic, an id for each, and the results together."""
+        self.many("a", "b")
+        self.create("off")
+        answer = self.run_on("*")
+        self.assertEqual(self.where(), [REQUESTS])
+        self.assertEqual((sorted(answer["commands"]), answer["failed"]), (["a", "b"], {}))
+        waiting = self.begin(self.operations.wait_cmd_on_all(answer["batch"], 60))
+        self.finish(answer["commands"]["b"], "b", 2)
+        self.assertNoResult(waiting)
+        self.finish(answer["commands"]["a"], "a", 1)
+        results = self.successResultOf(waiting)
+        codes = {name: each["exitCodeOrSignal"] for name, each in results.items()}
+        self.assertEqual(codes, {"a": 1, "b": 2})
+        for cmd_id in answer["commands"].values():
+            self.now(self.operations.forget_cmd(cmd_id))
+        self.refused(NoSuchCommand, self.operations.wait_cmd_on_all(answer["batch"], 0))
+
+    def test_who_is_not_meant_does_not_read_it(self) -> None:
+        """If any guest that may hear the common topic is not meant, each gets its own message."""
+        self.many("worker 1", "worker 2", "other")
+        answer = self.run_on("worker *")
+        ids = self.now(self.operations.get_names_to_ids_mapping())
+        self.assertEqual(
+            sorted(self.where()), sorted(requests_of(ids[name]) for name in answer["commands"])
+        )
+        self.assertEqual(sorted(answer["commands"]), ["worker 1", "worker 2"])
+        self.now(self.operations.power_off("other"))
+        self.create("silent")
+        self.now(self.operations.start("silent"))  # it may be about to say HELLO
+        self.sent.clear()
+        self.run_on(["worker 1", "worker 2"])
+        self.assertNotIn(REQUESTS, self.where())
+
+    def test_who_can_not_be_asked(self) -> None:
+        """Those who can't do it are named with the reason; the others do it all the same."""
+        self.many("new")
+        self.many("old", protocol=2)
+        self.create("silent")
+        self.now(self.operations.start("silent"))
+        self.sent.clear()
+        answer = self.run_on(["new", "old", "silent", "nobody"])
+        self.assertEqual(sorted(answer["commands"]), ["new", "old"])
+        self.assertNotIn(REQUESTS, self.where())
+        self.assertRegex(answer["failed"]["silent"], "^GUEST_UNREACHABLE: ")
+        self.assertRegex(answer["failed"]["nobody"], "^NO_SUCH_VM: ")
+        nice = replace(TRUE, spec=replace(TRUE.spec, nice=1))
+        answer = self.run_on("*", nice)
+        self.assertEqual(list(answer["commands"]), ["new"])
+        self.assertRegex(answer["failed"]["old"], "^UNSUPPORTED: .*nice")
+        answer = self.run_on("nobody*")
+        self.assertEqual(answer, {"batch": "", "commands": {}, "failed": {}})
+
+    def test_batch_survives(self) -> None:
+        """Another daemon on the same directory has the batch still."""
+        self.many("a", "b")
+        answer = self.run_on("*")
+        self.now(self.conversation.commands.stop())
+        home = str(self.conversation.commands.store.path.parent)
+        after = commands_of(self.conversation, self.clock, home)
+        self.assertEqual(
+            sorted(after.registry.batch(answer["batch"])), sorted(answer["commands"].values())
+        )
+
+    def test_details_while_it_runs(self) -> None:
+        """What a command uses is asked of its guest, and told with its age."""
+        self.many("a")
+        cmd_id = self.now(self.operations.run_cmd("a", TRUE))
+        guest = self.now(self.operations.get_names_to_ids_mapping())["a"]
+
+        def says(word) -> None:
+            said = word.how_to_say()
+            headers = {**said.headers, "from": guest}
+            self.conversation.message(Message(destination="", headers=headers, body=said.body))
+
+        says(CmdStarted(cmd_id=cmd_id, pid=77))
+        asking = self.begin(self.operations.get_cmd_details(cmd_id))
+        says(CmdUsage(cmd_id=cmd_id, usage={"user_s": 1.25}))
+        details = self.successResultOf(asking)
+        self.assertEqual((details["state"], details["pid"]), ("running", 77))
+        self.assertEqual((details["usage"], details["usageAge"]), ({"user_s": 1.25}, 0.0))
+        killing = self.begin(self.operations.kill_cmd(cmd_id, "TERM"))
+        says(CmdSignalled(cmd_id=cmd_id, signal="TERM", processes=1))
+        self.assertIs(self.successResultOf(killing), True)
 
     def test_started_by_others(self) -> None:
         """A VM that was last known to be off is looked at again before a ping is refused."""

@@ -34,6 +34,7 @@ AGENT = Guest(
     agent_version="1",
     since_s=0,
     last_heard_s=0,
+    protocol=3,
 )
 
 
