@@ -75,6 +75,9 @@ class ConfigTests(SynchronousTestCase):
         self.refused("guests: {gc_grace: .nan}", "guests.gc_grace", "seconds")
         self.refused("state_dir: here", "state_dir", "absolute path")
         self.refused("files: {roots: /srv}", "files.roots", "list of absolute paths")
+        self.refused("files: {role_roots: {boss: [/a]}}", "files.role_roots", "exec, files, admin")
+        self.refused("files: {role_roots: {files: /a}}", "files.role_roots", "absolute paths")
+        self.refused("files: {resume_grace: -1}", "files.resume_grace", "seconds")
         self.refused("xmlrpc: 3", "xmlrpc", "must be a mapping")
 
     def test_secrets_are_not_shown(self) -> None:

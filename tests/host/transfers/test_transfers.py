@@ -30,7 +30,6 @@ class WireCase(SynchronousTestCase):
 
     def setUp(self):
         self.wire = self.new_wire()
-        self.before = open_files()
 
     def new_wire(self, **kwargs):
         return Wire(self.mktemp(), self.mktemp(), protocol=self.protocol, **kwargs)
@@ -45,7 +44,8 @@ class WireCase(SynchronousTestCase):
     def assert_nothing_left(self):
         self.wire.pump()
         self.assertEqual(self.wire.leftovers(), [])
-        self.assertEqual(open_files(), self.before)
+        for directory in (self.wire.exchange, self.wire.home):
+            self.assertEqual(open_files(directory), [])
         self.assertEqual(self.wire.clock.getDelayedCalls(), [])
         self.assertEqual(self.wire.transfers._transfers, {})
         self.assertEqual(self.wire.guest._transfers, {})

@@ -31,22 +31,28 @@ class Patience:
         self._done_bytes = 0
         self._until_s: float | None = None
         self._again: Deferred[None] | None = None
+        self._is_there = False
+        """Whether the guest has come since the last connection was begun to be used."""
         self._brought = False
         self._timers: list[IDelayedCall] = []
 
     def begins(self) -> None:
         """Note that a connection is made use of."""
         self._began_s = self._clock.seconds()
+        self._is_there = False
+
+    def away(self) -> None:
+        """The guest is gone."""
+        self._is_there = False
 
     def there(self) -> None:
-        """The guest is there: whoever waits goes on, if not at once then soon."""
-        if self._again is None or self._again.called:
-            return
-        delay_s = 0.0 if self._brought else self._began_s + RETRY_S - self._clock.seconds()
-        if delay_s > 0:
-            self._timers.append(self._clock.callLater(delay_s, self._go_on))
-        else:
-            self._go_on()
+        """The guest is there: whoever waits, now or in a moment, goes on, if not at once then soon.
+
+        A guest that says so without end is heard once.
+        """
+        before, self._is_there = self._is_there, True
+        if self._again is not None and not before:
+            self._go_on_soon()
 
     def end(self, error: Exception) -> None:
         """Whoever waits does so no more."""
@@ -61,9 +67,13 @@ class Patience:
         if self._until_s is None or self._brought:
             self._until_s = now_s + self._grace_s
             self._done_bytes = done_bytes
+        left_s = self._until_s - now_s
+        if left_s <= 0:
+            raise error
         again = self._again = Deferred[None]()
-        left_s = max(0.0, self._until_s - now_s)
         self._timers.append(self._clock.callLater(left_s, self.end, error))
+        if self._is_there:
+            self._go_on_soon()
         self._ask_again()
         try:
             await again
@@ -75,11 +85,19 @@ class Patience:
                     timer.cancel()
 
     def _ask_again(self) -> None:
-        with suppress(NotConnected):
-            self._ask()
+        if not self._is_there:
+            with suppress(NotConnected):
+                self._ask()
         self._timers[:] = [timer for timer in self._timers if timer.active()]
         self._timers.append(self._clock.callLater(ASK_S, self._ask_again))
 
+    def _go_on_soon(self) -> None:
+        delay_s = 0.0 if self._brought else self._began_s + RETRY_S - self._clock.seconds()
+        if delay_s > 0:
+            self._timers.append(self._clock.callLater(delay_s, self._go_on))
+        else:
+            self._go_on()
+
     def _go_on(self) -> None:
-        if self._again is not None and not self._again.called:
+        if self._is_there and self._again is not None and not self._again.called:
             self._again.callback(None)

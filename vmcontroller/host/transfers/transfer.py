@@ -76,6 +76,7 @@ class Transfer:
 
     def lost(self, reason: str, *, peer_knows: bool) -> None:
         """The guest is gone for now; `peer_knows`: or has begun anew itself."""
+        self._patience.away()
         if self._course is not None:
             lost = TransferFailed(Reason.CONNECTION_LOST, reason)
             self._course.end(lost, peer_knows=peer_knows)
