@@ -45,6 +45,7 @@ class BulkSession(Session):
             on_connected=lambda: self._tell(outcome.ready),
             on_lost=lambda reason: self._tell(outcome.lost, reason),
             on_failed=lambda reason: self._tell(outcome.failed, reason),
+            wide=True,
         )
         self._voice = Voice(link=self._client, time=time)
         self._voice.own_id = own_id

@@ -21,8 +21,9 @@ from vmcontroller.common.copying.reasons import Reason, explained
 from vmcontroller.common.errors import TransferFailed
 from vmcontroller.common.words.files import FileFacts
 
-BLOCK_BYTES: Final = 512 * 1024
-"""Read at once; a hop to a thread costs as much as hashing some 100 KiB, so not less."""
+BLOCK_BYTES: Final = 2**20
+"""Read at once, as much as one frame carries; a hop to a thread costs as much as hashing some
+100 KiB, so not much less."""
 
 _ADVICE: Final = "; the option `recursive` copies one with all below it"
 

@@ -53,7 +53,7 @@ class StompClient(Service):
     before that are held until then. `credentials` and `subscriptions` may be asked for at each
     connection; the latter are given the headers of CONNECTED, and may raise VMControllerError to
     give the connection up. `on_lost` comes once for each `on_connected`, with the reason;
-    `on_failed` for each attempt that came to no session.
+    `on_failed` for each attempt that came to no session. `wide` is for files.
     An exception of a callback is logged and ends nothing.
     """
 
@@ -73,6 +73,7 @@ class StompClient(Service):
         heart_beat_s: float = 10.0,
         limits: Limits | None = None,
         delays: ReconnectDelays | None = None,
+        wide: bool = False,
     ) -> None:
         self.connected = False
         self._endpoint = endpoint
@@ -86,6 +87,7 @@ class StompClient(Service):
         self._heart_beat_s = heart_beat_s
         self._limits = limits
         self._delays = delays or ReconnectDelays()
+        self._wide = wide
         self._protocol: StompProtocol | None = None
         self._deadline: IDelayedCall | None = None
         self._early: list[Message] = []
@@ -201,6 +203,7 @@ class StompClient(Service):
             on_event=self._event,
             on_resumed=self._resumed,
             on_lost=on_lost,
+            wide=self._wide,
         )
         return self._protocol
 

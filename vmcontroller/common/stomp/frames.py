@@ -138,7 +138,8 @@ def encode(frame: Frame, version: Version) -> bytes:
     lines = _plain_lines(headers) if command in NEGOTIATING else header_lines(headers, version)
     if body or command in _ALWAYS_WITH_LENGTH:
         lines += b"content-length:%d\n" % len(body)
-    return b"%b\n%b\n%b%b" % (command.encode(), lines, body, FRAME_END[version])
+    # Formatting would take more memory than a large body needs, and give it back.
+    return b"".join((command.encode(), b"\n", lines, b"\n", body, FRAME_END[version]))
 
 
 def _plain_lines(headers: Iterable[tuple[str, str]]) -> bytes:

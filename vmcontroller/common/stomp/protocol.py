@@ -14,7 +14,7 @@ from zope.interface import implementer
 
 from vmcontroller.common.errors import ProtocolError
 from vmcontroller.common.stomp.session import ClientSession, Connected, Event
-from vmcontroller.common.transports import send_at_once
+from vmcontroller.common.transports import send_at_once, widen
 
 
 class IStreamTransport(ITCPTransport, IConsumer, IPushProducer):
@@ -26,7 +26,7 @@ class StompProtocol(Protocol):
     """One connection. Events go to `on_event`, the end of it (once) to `on_lost` with a reason.
 
     `paused` is true while the transport has more to write than it likes; `on_resumed` tells the end
-    of that. `write` sends octets that the session has made.
+    of that. `wide` is for files. `write` sends octets that the session has made.
     """
 
     _log = Logger()
@@ -40,9 +40,11 @@ class StompProtocol(Protocol):
         on_event: Callable[[Event], None],
         on_resumed: Callable[[], None],
         on_lost: Callable[[str], None],
+        wide: bool = False,
     ) -> None:
         self.session = session
         self.paused = False
+        self._wide = wide
         self._clock = clock
         self._on_event = on_event
         self._on_resumed = on_resumed
@@ -54,6 +56,8 @@ class StompProtocol(Protocol):
     @override
     def connectionMade(self) -> None:
         send_at_once(self.transport)
+        if self._wide:
+            widen(self.transport)
         self.transport.registerProducer(self, streaming=True)
         self.write(self.session.connect())
 

@@ -154,7 +154,8 @@ class FileData(Word):
 
     transfer_id: str
     offset: int
-    data: bytes
+    data: bytes | memoryview
+    """Heard, it is a part of the message: a copy of it would cost as much as the network."""
 
     @override
     def how_to_say(self) -> Utterance:
@@ -166,7 +167,7 @@ class FileData(Word):
         return cls(
             transfer_id=spoken.header("transfer-id"),
             offset=spoken.whole("offset"),
-            data=spoken.payload,
+            data=spoken.kept,
         )
 
 

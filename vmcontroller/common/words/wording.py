@@ -27,6 +27,8 @@ _NAME = re.compile(rb"[A-Z_]{1,32}")
 _JSON_IN = json.JSONDecoder(parse_constant=_no_number)
 _JSON_OUT = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True)
 
+_EMPTY = memoryview(b"")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Utterance:
@@ -39,17 +41,18 @@ class Utterance:
 def compose(
     name: str,
     fields: Mapping[str, Any] | None = None,
-    payload: bytes | None = None,
+    payload: bytes | memoryview | None = None,
     **headers: str,
 ) -> Utterance:
     """Put a word together; header names are given with underscores for hyphens."""
-    body = name.encode()
+    body: list[bytes | memoryview] = [name.encode()]
     if fields is not None:
-        body += b" " + _JSON_OUT.encode(fields).encode()
+        body += (b" ", _JSON_OUT.encode(fields).encode())
     if payload is not None:
-        body += b"\n" + payload
+        body += (b"\n", payload)
     return Utterance(
-        headers={key.replace("_", "-"): value for key, value in headers.items()}, body=body
+        headers={key.replace("_", "-"): value for key, value in headers.items()},
+        body=b"".join(body),  # once: a payload may be large
     )
 
 
@@ -59,8 +62,19 @@ class Spoken:
 
     name: str
     fields: Mapping[str, Any]
-    payload: bytes
+    raw: memoryview = _EMPTY
+    """Part of the body."""
     headers: Mapping[str, str]
+
+    @property
+    def payload(self) -> bytes:
+        """The raw bytes by themselves."""
+        return bytes(self.raw)
+
+    @property
+    def kept(self) -> bytes | memoryview:
+        """The raw bytes to be kept for a while: uncopied where they are most of the body."""
+        return self.raw if 2 * len(self.raw) >= memoryview(self.raw.obj).nbytes else self.payload
 
     def text(self, key: str, default: str | None = None, *, max_chars: int = 65536) -> str:
         """Return a field that must be a string; ProtocolError names what else it was."""
@@ -141,14 +155,16 @@ def take_apart(utterance: Utterance) -> Spoken:
     Raises ProtocolError for anything that no word can look like. Hostile input is expected:
     every value is checked again, by type, where a word takes it.
     """
-    line, separator, payload = utterance.body.partition(b"\n")
+    body = utterance.body
+    end = body.find(b"\n")
+    line = body if end < 0 else body[:end]
     name, _, text = line.partition(b" ")
     if _NAME.fullmatch(name) is None:
         raise ProtocolError(f"the body does not begin with a word: {line[:40]!r}")
     return Spoken(
         name=name.decode("ascii"),
         fields=_fields(name.decode("ascii"), text) if text else {},
-        payload=payload if separator else b"",
+        raw=_EMPTY if end < 0 else memoryview(body)[end + 1 :],
         headers=utterance.headers,
     )
 

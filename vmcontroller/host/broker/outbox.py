@@ -10,7 +10,7 @@ from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer
 
 from vmcontroller.common.stomp.protocol import IStreamTransport
-from vmcontroller.common.transports import say_no_more
+from vmcontroller.common.transports import WIDE_BYTES, say_no_more, widen
 
 _SLICE_BYTES = 1 << 17
 """What the transport gets at once of a large frame. It copies what it gets: in slices the copies
@@ -31,6 +31,7 @@ class Outbox:
         "_on_drained",
         "_paused",
         "_rest",
+        "_slice_bytes",
         "_transport",
         "_waiting",
         "size_bytes",
@@ -38,6 +39,7 @@ class Outbox:
 
     def __init__(self, transport: IStreamTransport, on_drained: Callable[[], None]) -> None:
         self.size_bytes = 0
+        self._slice_bytes = _SLICE_BYTES
         self._transport = transport
         self._on_drained = on_drained
         self._waiting: deque[tuple[bytes, bytes]] | None = None  # most peers never need it
@@ -50,6 +52,11 @@ class Outbox:
     def is_free(self) -> bool:
         """The next write goes straight to the transport."""
         return not self._paused
+
+    def widen(self) -> None:
+        """Read and write more at once: files are copied here, to nobody else."""
+        widen(self._transport)
+        self._slice_bytes = 2 * WIDE_BYTES  # more than a frame has
 
     def room(self) -> Deferred[None]:
         """Return when so little waits that whoever asks may write; one at a time, in order."""
@@ -74,8 +81,8 @@ class Outbox:
                 self._waiting = deque()
             self._waiting.append((head, tail))
             self.size_bytes += len(head) + len(tail)
-        elif len(tail) <= _SLICE_BYTES:
-            self._transport.write(head + tail)
+        elif len(tail) <= self._slice_bytes:
+            self._transport.writeSequence((head, tail))
         else:
             self._transport.write(head)
             self._rest = memoryview(tail)
@@ -85,9 +92,9 @@ class Outbox:
     def _write_rest(self) -> None:
         while self._rest is not None and not self._paused:
             rest = self._rest
-            self._transport.write(bytes(rest[:_SLICE_BYTES]))
-            self.size_bytes -= min(len(rest), _SLICE_BYTES)
-            self._rest = rest[_SLICE_BYTES:] if len(rest) > _SLICE_BYTES else None
+            self._transport.write(bytes(rest[: self._slice_bytes]))
+            self.size_bytes -= min(len(rest), self._slice_bytes)
+            self._rest = rest[self._slice_bytes :] if len(rest) > self._slice_bytes else None
 
     def finish(self) -> None:
         """Give the transport all that waits, and tell the peer that nothing more will come."""

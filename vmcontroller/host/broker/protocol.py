@@ -65,7 +65,7 @@ class BrokerConnection(Protocol):
         self._is_held = False
         self._traffic = exchange.traffic
         self._budget: Budget | None = None
-        self._slowed: IDelayedCall | None = None  # until then it is not read: it sent too much
+        self._slowed: IDelayedCall | None = None  # until then it is not read
         self._ignored_bytes = 0
         self._reason = ""
 
@@ -250,6 +250,8 @@ class BrokerConnection(Protocol):
                 more=more,
             )
         self.deliver(agreed.connected)
+        if agreed.principal.bulk:
+            self.outbox.widen()
         self._budget = self._exchange.joined(self, self.peer)
 
     def _authenticate(self, login: str, passcode: str, bulk: bool) -> Principal | None:
@@ -293,7 +295,6 @@ class BrokerConnection(Protocol):
         now = self._clock.seconds()
         if self._beats.is_due(now) and self.outbox.is_free:
             self.outbox.write(HEART_BEAT, b"")
-        # What we do not read we cannot hear.
-        silent_s = 0.0 if self.is_unread else self._beats.silent_s(now)
+        silent_s = 0.0 if self.is_unread else self._beats.silent_s(now)  # unread is unheard
         if silent_s:
             self.fail(f"nothing has come from you for {silent_s:.1f} s", drop="silent")
