@@ -68,7 +68,9 @@ class JournalTests(SynchronousTestCase):
     def test_boot(self) -> None:
         """It says in which boot of the guest it was written."""
         self.open()
-        self.assertEqual(Journal(self.path, boot_id="next").open(), ("boot", []))
+        later = Journal(self.path, boot_id="next")
+        self.addCleanup(later.close)
+        self.assertEqual(later.open(), ("boot", []))
         self.assertEqual(parse(self.path.read_bytes()), ("next", []))
 
     @given(STEPS, st.integers(0, 4000), st.binary(max_size=20))

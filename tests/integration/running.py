@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
@@ -81,6 +82,7 @@ class Running(TestCase):
 
     timeout = 60
     patience = Patience()
+    env: Mapping[str, str] = MappingProxyType({"PATH": "/usr/bin:/bin", "AGENTS": "own"})
 
     def setUp(self) -> None:
         self.host = Host()
@@ -96,7 +98,7 @@ class Running(TestCase):
             say=self.host.say,
             writable=self.host.writable,
             folder=self.folder,
-            env={"PATH": "/usr/bin:/bin", "AGENTS": "own"},
+            env=self.env,
             patience=self.patience,
         )
         runner.start()

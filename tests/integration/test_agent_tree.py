@@ -36,6 +36,7 @@ BOMB = """
 import os, time
 end = time.monotonic() + 30
 if os.fork():
+    print("up", flush=True)
     time.sleep(60)
 for _ in range(6):
     os.fork()
@@ -140,10 +141,10 @@ class SignalTests(_Trees):
     async def test_flight(self) -> None:
         """Who keeps starting others, each in a new session, is caught, and the agent lives."""
         ending = self.python(BOMB)
-        await until(lambda: len(marked("id")) > 20)
+        await until(lambda: self.stdout and len(census.own_children()) > 20)
         self.signal("KILL")
         await ending
-        await until(lambda: not marked("id"))
+        await until(lambda: not census.own_children())
         await deferLater(reactor, 0.1)
 
     async def test_stop_and_go_on(self) -> None:
@@ -283,3 +284,15 @@ class MarkTests(_Trees):
         """Each command has its id in its environment, also one that replaces it."""
         await self.begin(CommandSpec(cmd="/usr/bin/env", env={"A": "b"}, replace_env=True))
         self.assertEqual(sorted(self.stdout.split()), [b"A=b", f"{MARKER}=id".encode()])
+
+    async def test_marks_of_others(self) -> None:
+        """By what others have marked the agent with, they find also a command that replaces it."""
+        self.env = {"VMCONTROLLER_LOCAL_VM": "uuid", "LANG": "C"}
+        await self.runner.stop()
+        self.runner = self.make()
+        self.runner.resume({})
+        await self.begin(CommandSpec(cmd="/usr/bin/env", replace_env=True))
+        self.assertEqual(
+            sorted(self.stdout.split()),
+            [f"{MARKER}=id".encode(), b"VMCONTROLLER_LOCAL_VM=uuid"],
+        )

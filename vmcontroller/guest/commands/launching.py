@@ -23,6 +23,9 @@ _PUBLISHED = {
     StartProblem.NO_MEANS: (126, "NO_RESOURCES"),
 }
 
+_MARKS = "VMCONTROLLER_"
+"""How their names begin: that of a VM of the backend `local`, and that of an outer command."""
+
 
 class Refused(VMControllerError):
     """A command never ran; `exit_code` is the shell's for such a case (126, 127)."""
@@ -75,10 +78,12 @@ def _gid_of(name: str) -> int:
 def environment(
     own: Mapping[str, str], of_user: Mapping[str, str], spec: CommandSpec, mark: str
 ) -> dict[str, str]:
-    """Return the agent's environment with the user's variables (or neither, where the command's
-    replaces it), with what was asked for, and the mark by which its tree is known.
+    """Return the agent's environment with the user's variables, with what was asked for, and the
+    mark by which its tree is known. A command's that replaces the agent's keeps only the marks by
+    which others know the agent and all below it.
     """
-    inherited = {} if spec.replace_env else {**own, **of_user}
+    marks = {name: value for name, value in own.items() if name.startswith(_MARKS)}
+    inherited = marks if spec.replace_env else {**own, **of_user}
     return {**inherited, **spec.env, MARKER: mark}
 
 

@@ -6,8 +6,10 @@ PR_SET_CHILD_SUBREAPER). So all that a command starts stays below this process, 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
+import signal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -18,6 +20,9 @@ from vmcontroller.guest.commands import census
 from vmcontroller.guest.commands.processes import Stat, same
 
 LOOK_EVERY_S = 1.0
+STRIKES = 20
+"""Each takes about a millisecond for ten orphans."""
+
 _PR_SET_CHILD_SUBREAPER = 36
 _log = Logger()
 
@@ -75,6 +80,28 @@ class Orphans:
             for pid, orphan in self._known.items()
             if orphan.mark == mark and same(stats.get(pid), orphan.stat)
         ]
+
+    def strike(self, mark: str) -> None:
+        """Kill those of one command, and quickly those that come to be meanwhile.
+
+        Who flees by forking lives for less than it takes to look through all of /proc, but is a
+        child of this process: so its number can't be another's either.
+        """
+        for _ in range(STRIKES):
+            found = False
+            for pid in census.own_children():
+                if pid in self._leaders:
+                    continue
+                self._notice(pid)
+                orphan = self._known.get(pid)
+                if orphan is not None and orphan.mark == mark:
+                    found = True
+                    # At once: the next one may be gone by the time that all are known.
+                    with contextlib.suppress(ProcessLookupError, PermissionError):
+                        os.kill(pid, signal.SIGKILL)
+                self._bury(pid)
+            if not found:
+                return
 
     def _notice(self, pid: int) -> None:
         stat = census.stat_of(pid)

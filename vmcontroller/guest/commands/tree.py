@@ -64,14 +64,17 @@ class Tree:
 
     def kill(self, clock: IReactorTime) -> int:
         """Kill all of them, and those that they start meanwhile; return how many at once."""
+        living = sum(not stat.ended for stat in self.members().values())
         if not self.leader_waited_for:
             # Its group goes in one stroke, so that it can't grow faster than it is found.
-            living = sum(not stat.ended for stat in self.members().values())
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._leader, signal.SIGKILL)
-            kill_all(clock, self.members)
-            return living
-        return kill_all(clock, self.members)
+        kill_all(clock, self._struck)
+        return living
+
+    def _struck(self) -> Mapping[int, Stat]:
+        self._orphans.strike(self._mark)
+        return self.members()
 
 
 def kill_all(clock: IReactorTime, members: Members, until_s: float | None = None) -> int:
