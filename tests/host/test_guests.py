@@ -50,6 +50,16 @@ class GuestsTests(SynchronousTestCase):
         self.guests.hello(replace(GUEST, session="two", since_s=150))
         self.assertEqual(self.guests.get(ID).since_s, 150)
 
+    def test_another_connection(self) -> None:
+        """Session or epoch tell it; agents of old count none, so each HELLO may be of another."""
+        now = replace(GUEST, protocol=3, epoch=2)
+        self.assertTrue(now.comes_anew_after(None))
+        self.assertFalse(now.comes_anew_after(now))
+        self.assertTrue(now.comes_anew_after(replace(now, epoch=1)))
+        self.assertTrue(now.comes_anew_after(replace(now, session="two")))
+        old = replace(now, protocol=2)
+        self.assertTrue(old.comes_anew_after(old))
+
     def test_silence(self) -> None:
         """A guest unheard for longer than the grace is gone; a heard one stays."""
         self.guests.hello(GUEST)

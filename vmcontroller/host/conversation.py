@@ -22,7 +22,6 @@ from vmcontroller.common.errors import BadArgument, GuestUnreachable, NotConnect
 from vmcontroller.common.model import GuestId, guest_id
 from vmcontroller.common.stomp.client import Message
 from vmcontroller.common.words import (
-    Ears,
     Utterance,
     Word,
     commands,
@@ -35,7 +34,7 @@ from vmcontroller.common.words.credentials import CredentialKept, NewCredential
 from vmcontroller.host.broker.seldom import Seldom
 from vmcontroller.host.commands.commands import Commands
 from vmcontroller.host.guests import Guest, Guests
-from vmcontroller.host.transfers.transfers import Transfers
+from vmcontroller.host.transfers.ears import TransferEars
 
 HOST_ID = "VMController-Host"
 LATENCY_INTERVAL_S = 60.0
@@ -66,7 +65,7 @@ class Owing(Protocol):
         ...
 
 
-class Conversation(Ears):
+class Conversation(TransferEars):
     """The host among its guests."""
 
     _log = Logger()
@@ -88,7 +87,6 @@ class Conversation(Ears):
         """Pings that only measure: one a guest, and when it was sent."""
         self.guests = Guests(gc_grace_s=gc_grace_s, gone=self._gone)
         self.commands: Commands
-        self.transfers: Transfers
         self.owing: Owing | None = None
         """None: an external broker knows who is who."""
 
@@ -196,7 +194,7 @@ class Conversation(Ears):
                 commands=offsets,
             ),
         )
-        self.transfers.guest_there(guest, anew=_is_anew(known, record))
+        self.transfers.guest_there(guest, anew=record.comes_anew_after(known))
         self._give_what_is_owed(record)
         self._measure(guest)
         for ping_id, (asked, _) in list(self._pings.items()):
@@ -304,41 +302,3 @@ class Conversation(Ears):
     @override
     def heard_cmd_usage(self, word: running.CmdUsage, sender: str) -> None:
         self.commands.hearing.heard_usage(word, sender)
-
-    @override
-    def heard_file_ready(self, word: files.FileReady, sender: str) -> None:
-        self.transfers.heard_file_ready(word, GuestId(sender))
-
-    @override
-    def heard_file_data(self, word: files.FileData, sender: str) -> None:
-        self.transfers.heard_file_data(word, GuestId(sender))
-
-    @override
-    def heard_file_hole(self, word: files.FileHole, sender: str) -> None:
-        self.transfers.heard_file_hole(word, GuestId(sender))
-
-    @override
-    def heard_file_credit(self, word: files.FileCredit, sender: str) -> None:
-        self.transfers.heard_file_credit(word, GuestId(sender))
-
-    @override
-    def heard_file_end(self, word: files.FileEnd, sender: str) -> None:
-        self.transfers.heard_file_end(word, GuestId(sender))
-
-    @override
-    def heard_file_done(self, word: files.FileDone, sender: str) -> None:
-        self.transfers.heard_file_done(word, GuestId(sender))
-
-    @override
-    def heard_file_failed(self, word: files.FileFailed, sender: str) -> None:
-        self.transfers.heard_file_failed(word, GuestId(sender))
-
-
-def _is_anew(before: Guest | None, now: Guest) -> bool:
-    """Tell whether a HELLO comes by another connection than the one before.
-
-    Agents of old don't count their connections.
-    """
-    if before is None or now.protocol < 3:
-        return True
-    return (before.session, before.epoch) != (now.session, now.epoch)

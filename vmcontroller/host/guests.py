@@ -34,6 +34,15 @@ class Guest:
     measured_s: float = float("-inf")
     """When that was."""
 
+    def comes_anew_after(self, before: Guest | None) -> bool:
+        """Tell whether this HELLO came by another connection than the one `before`.
+
+        Agents of old don't count their connections.
+        """
+        if before is None or self.protocol < 3:
+            return True
+        return (before.session, before.epoch) != (self.session, self.epoch)
+
 
 class Guests:
     """The agents that are there, by id."""
