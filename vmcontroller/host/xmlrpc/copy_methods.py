@@ -82,7 +82,7 @@ COPY_METHODS: Final = (
         "in place.",
         doc="Copy a file of the host into a guest; a directory with the option `recursive`. It "
         "goes on by itself when the guest is away for a while (`files.resume_grace`); after a "
-        "Fault CONNECTION_LOST or a restart of the daemon the same call goes on with what has come.",
+        "Fault CONNECTION_LOST or a restart of the daemon the same call goes on from there.",
         example="host.cpFileToVM('worker 1', '/var/lib/vmcontroller/exchange/job.xml', "
         "'/tmp/job.xml')",
     ),
