@@ -281,6 +281,14 @@ class ConversationTests(SynchronousTestCase):
         self.says(older)
         self.assertIn("REFUSED", self.record(cmd_id).error)
 
+    def test_a_question_not_understood(self) -> None:
+        """A command runs on whose signal, stdin or figures were not understood."""
+        self.hello()
+        cmd_id = self.run_one()
+        for name in ("CMD_SIGNAL", "CMD_STDIN", "CMD_ASK", "CMD_USAGE"):
+            self.says(Aint(word=name, detail="what?", about=cmd_id))
+        self.assertFalse(self.record(cmd_id).has_ended)
+
     def test_restarted_agent(self) -> None:
         """A HELLO of a new session ends the commands of the old one."""
         self.hello()

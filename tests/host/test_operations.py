@@ -224,6 +224,18 @@ class OperationsTests(SynchronousTestCase):
         self.assertEqual(self.successResultOf(waiting)["error"], "LOST: the VM is Aborted")
         self.refused(GuestUnreachable, self.operations.run_cmd("vm", TRUE))
 
+    def test_saved_vm(self) -> None:
+        """What runs in a VM that is saved runs on when it is restored: it is not lost."""
+        self.create()
+        self.now(self.operations.start("vm"))
+        self.agent_says_hello()
+        cmd_id = self.now(self.operations.run_cmd("vm", TRUE))
+        [vm] = self.hypervisor.world.values()
+        self.hypervisor.becomes(vm, VmState.SAVED)
+        self.assertEqual(self.now(self.operations.get_cmd_results(cmd_id))["state"], "sent")
+        self.hypervisor.becomes(vm, VmState.POWERED_OFF)
+        self.assertEqual(self.now(self.operations.get_cmd_results(cmd_id))["state"], "lost")
+
     def test_reset_ends_commands(self) -> None:
         """What ran before a reset does not run any more, whether the guest comes back or not."""
         self.create()

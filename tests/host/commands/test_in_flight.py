@@ -140,3 +140,10 @@ class InFlightTests(CommandsCase):
         error = self.refused(NotStored, self.commands.run(self.vm, AGENT, TRUE))
         self.assertIn("the disk is full", str(error))
         self.assertEqual((self.said, self.commands.registry.running()), ([], []))
+
+    def test_text_that_is_none(self) -> None:
+        """Halves of characters in what a guest says keep no result from being stored."""
+        cmd_id = self.run_one()
+        self.hearing.heard_result(self.result(cmd_id, error="BAD: \ud800"), GUEST)
+        self.restart(killed=True)
+        self.assertEqual(self.get(cmd_id).error, "BAD: ?")

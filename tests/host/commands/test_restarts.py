@@ -41,7 +41,11 @@ class RestartTests(CommandsCase):
                 self.assertEqual((after.spec, after.result), (before.spec, before.result))
                 self.assertEqual(after.ended_at, before.ended_at)
                 self.assertEqual(self.read(cmd_id), out)
-                self.assertIn(cmd_id, self.ended())
+                [listed] = [
+                    each for each in self.now(self.commands.ended()) if each.cmd_id == cmd_id
+                ]
+                self.assertEqual(listed.stored_bytes, after.stored_bytes)
+                self.assertEqual(listed.spec, after.spec)
 
     def test_running_goes_on(self) -> None:
         """A command that runs over a restart goes on from the output that is on the disk."""

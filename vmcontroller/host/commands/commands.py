@@ -98,7 +98,7 @@ class Commands:
         except OSError as error:
             await self.store.close()
             raise ConfigError("state_dir", str(self.store.path), str(error)) from error
-        for command in found.commands:
+        for command in sorted(found.commands, key=lambda each: each.ended_at):
             self.registry.add_found(command)
             self._ledger.found(command.guest, command.file_bytes)
         for command in found.hurt:
@@ -123,17 +123,15 @@ class Commands:
         """
         retry, self._retry = self._retry, set()
         for guest in retry:
-            self.world.ask_for_hello(guest)
+            self._ask_again(guest)
         now_s = self.world.clock.seconds()
-        ended = self.registry.ended()
-        surplus = len(ended) - self._config.keep
-        await self._drop(
-            [
-                cmd_id
-                for index, (cmd_id, each) in enumerate(ended)
-                if index < surplus or now_s - each.ended_s > self._config.time_to_live
-            ]
-        )
+        surplus = self.registry.count_ended() - self._config.keep
+        expired = []
+        for cmd_id, ended in self.registry.oldest_ended():
+            if len(expired) >= surplus and now_s - ended.ended_s <= self._config.time_to_live:
+                break
+            expired.append(cmd_id)
+        await self._drop(expired)
 
     # From callers.
 
@@ -209,10 +207,12 @@ class Commands:
         return await self.registry.find(cmd_id)
 
     async def ended(self) -> Sequence[Command]:
-        """Return the commands that have ended, one way or another, and are not forgotten."""
-        known = dict(self.registry.ended())
-        kept = await self.store.read(lambda disk: list(rows.load(disk, "ended_at > 0")))
-        return [command for command in kept if command.cmd_id in known]
+        """Return the commands that have ended, one way or another, and are not forgotten.
+
+        Of their output they have only the sizes.
+        """
+        kept = await self.store.read(lambda disk: list(rows.load_ended(disk)))
+        return [command for command in kept if self.registry.has(command.cmd_id)]
 
     async def wait(self, cmd_id: str, timeout_s: float) -> Command:
         """Return the record as soon as the command has ended, or when the time has passed."""

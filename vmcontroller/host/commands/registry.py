@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -45,6 +45,7 @@ class Registry:
         self._lost: dict[str, Command] = {}
         """They have ended, but their guest may still tell how."""
         self._ended: dict[str, Ended] = {}
+        """In the order of their ends."""
         self._recent: dict[str, Command] = {}
         self._batches: dict[str, list[str]] = {}
 
@@ -69,6 +70,7 @@ class Registry:
     def _hold_little(self, command: Command) -> None:
         self._running.pop(command.cmd_id, None)
         self._lost.pop(command.cmd_id, None)
+        self._ended.pop(command.cmd_id, None)
         if command.state is CommandState.LOST:
             self._lost[command.cmd_id] = command
         self._ended[command.cmd_id] = Ended(
@@ -114,9 +116,17 @@ class Registry:
             if command.guest == guest
         ]
 
-    def ended(self) -> Sequence[tuple[str, Ended]]:
-        """Return those that have ended, the oldest end first."""
-        return sorted(self._ended.items(), key=lambda entry: entry[1].ended_s)
+    def oldest_ended(self) -> Iterator[tuple[str, Ended]]:
+        """Go through those that have ended, the oldest end first; nothing may change meanwhile."""
+        return iter(self._ended.items())
+
+    def count_ended(self) -> int:
+        """Return how many have ended."""
+        return len(self._ended)
+
+    def has(self, cmd_id: str) -> bool:
+        """Tell whether it is known."""
+        return cmd_id in self._running or cmd_id in self._ended
 
     def get(self, cmd_id: str) -> Command | None:
         """Return one that goes on, or was lost."""

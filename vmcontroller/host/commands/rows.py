@@ -19,6 +19,8 @@ from vmcontroller.host.commands.record import Command, CommandState, End, HostFi
 from vmcontroller.host.commands.store import Change
 
 VERSION: Final = 1
+VACUUM_PAGES: Final = 256
+"""So much that was freed (1 MiB) goes back to the file system each time something is forgotten."""
 SCHEMA: Final = """
 CREATE TABLE commands (
     cmd_id TEXT PRIMARY KEY,
@@ -87,7 +89,13 @@ def ended(command: Command, end: End) -> Change:
     after = replace(command)
     after.ended(end)  # its start may be known only now
     values = (
-        *(after.state, after.started_at, after.ended_at, after.error, _result_text(after.result)),
+        *(
+            after.state,
+            after.started_at,
+            after.ended_at,
+            _plain(after.error),
+            _result_text(after.result),
+        ),
         *_outputs_of(command),
         command.cmd_id,
     )
@@ -153,6 +161,7 @@ def dropped(cmd_ids: Iterable[str]) -> Change:
     def change(connection: sqlite3.Connection) -> None:
         connection.executemany("DELETE FROM stdin_pieces WHERE cmd_id = ?", keys)
         connection.executemany("DELETE FROM commands WHERE cmd_id = ?", keys)
+        connection.execute(f"PRAGMA incremental_vacuum({VACUUM_PAGES})")
 
     return change
 
@@ -163,6 +172,17 @@ def load(connection: sqlite3.Connection, where: str = "1", *values: object) -> I
     return map(_command_of, connection.execute(query, values))
 
 
+def load_ended(connection: sqlite3.Connection) -> Iterator[Command]:
+    """Return those that have ended, with the sizes of their output instead of the bytes."""
+    columns = _COLUMNS
+    for name in STREAMS:
+        columns = columns.replace(
+            f" {name}, {name}_bytes,", f" NULL, coalesce(length({name}), {name}_bytes),"
+        )
+    query = f"SELECT {columns} FROM commands WHERE ended_at > 0 ORDER BY rowid"  # noqa: S608
+    return map(_command_of, connection.execute(query))
+
+
 def _row_of(command: Command) -> tuple[object, ...]:
     return (
         command.cmd_id,
@@ -170,7 +190,7 @@ def _row_of(command: Command) -> tuple[object, ...]:
         command.vm_name,
         command.vm_uuid,
         command.guest,
-        command.session,
+        _plain(command.session),
         _request_text(command.spec),
         command.spec.stdin,
         _feed_text(command.stdin),
@@ -179,7 +199,7 @@ def _row_of(command: Command) -> tuple[object, ...]:
         command.created_at,
         command.started_at,
         command.ended_at,
-        command.error,
+        _plain(command.error),
         _result_text(command.result),
         *_outputs_of(command),
     )
@@ -211,6 +231,11 @@ def _command_of(row: tuple[Any, ...]) -> Command:
         },
         said=True,
     )
+
+
+def _plain(text: str) -> str:
+    """Return what the database can hold: a guest's text may have halves of characters."""
+    return text.encode(errors="replace").decode()
 
 
 def _outputs_of(command: Command) -> tuple[object, ...]:

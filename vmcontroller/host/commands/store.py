@@ -28,6 +28,9 @@ Change = Callable[[sqlite3.Connection], object]
 BUSY_S: Final = 10.0
 """For another process that looks into the database."""
 
+JOURNAL_BYTES: Final = 16 * 2**20
+"""A write-ahead log that has grown beyond is cut back to this."""
+
 
 class Store:
     """One SQLite file. Reads go beside the writes, on connections of their own."""
@@ -147,7 +150,9 @@ def _open(path: Path, schema: str, version: int) -> sqlite3.Connection:
 
 
 def _prepare(connection: sqlite3.Connection, path: Path, schema: str, version: int) -> None:
+    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
     connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute(f"PRAGMA journal_size_limit = {JOURNAL_BYTES}")
     connection.execute("PRAGMA synchronous = FULL")
     [[verdict]] = connection.execute("PRAGMA quick_check(1)").fetchall()
     if verdict != "ok":
