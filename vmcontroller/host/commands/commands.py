@@ -126,7 +126,7 @@ class Commands:
             self._ask_again(guest)
         now_s = self.world.clock.seconds()
         surplus = self.registry.count_ended() - self._config.keep
-        expired = []
+        expired: list[str] = []
         for cmd_id, ended in self.registry.oldest_ended():
             if len(expired) >= surplus and now_s - ended.ended_s <= self._config.time_to_live:
                 break

@@ -175,7 +175,7 @@ class Command:
         self.state = end.state
         self.ended_at = end.ended_at
         self.result = end.result
-        self.error = end.error
+        self.error = end.error.encode(errors="replace").decode()  # a guest's text may be none
         self.ending = False
         if self.result is not None and not self.started_at:
             self.started_at = max(self.created_at, self.ended_at - self.result.duration_s)

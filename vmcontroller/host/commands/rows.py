@@ -88,17 +88,8 @@ def ended(command: Command, end: End) -> Change:
     """Return the change that keeps how it ended, and the output that has no file."""
     after = replace(command)
     after.ended(end)  # its start may be known only now
-    values = (
-        *(
-            after.state,
-            after.started_at,
-            after.ended_at,
-            _plain(after.error),
-            _result_text(after.result),
-        ),
-        *_outputs_of(command),
-        command.cmd_id,
-    )
+    how = (after.state, after.started_at, after.ended_at, after.error, _result_text(after.result))
+    values = (*how, *_outputs_of(command), command.cmd_id)
 
     def change(connection: sqlite3.Connection) -> None:
         connection.execute(_END, values)
@@ -199,7 +190,7 @@ def _row_of(command: Command) -> tuple[object, ...]:
         command.created_at,
         command.started_at,
         command.ended_at,
-        _plain(command.error),
+        command.error,
         _result_text(command.result),
         *_outputs_of(command),
     )
