@@ -18,11 +18,11 @@ from vmcontroller.common.destinations import CONNECTIONS, RESPONSES, requests_of
 from vmcontroller.common.model import guest_id
 from vmcontroller.common.process import Child, Exit
 from vmcontroller.common.spawning import Launch
-from vmcontroller.common.stomp.client import Message, StompClient
+from vmcontroller.common.stomp.client import Message
 from vmcontroller.common.words import Utterance, Word, hear
 from vmcontroller.common.words.commands import CmdResult
 from vmcontroller.common.words.presence import Descriptor, Hello
-from vmcontroller.host.broker.rights import Principal, Role
+from vmcontroller.host.broker.own_client import OwnClient
 from vmcontroller.host.broker.service import BrokerService
 
 ID = guest_id("52:54:00:0A:0B:0C")
@@ -37,9 +37,9 @@ class Host:
         self._waiting: list[tuple[type, Deferred]] = []
         self._connected: Deferred[None] = Deferred()
         self.broker = BrokerService(reactor=reactor, rights=credulous_rights())
-        self.client = StompClient(
-            endpoint=self.broker.in_process_endpoint(Principal(role=Role.HOST)),
-            reactor=reactor,
+        self.client = OwnClient(
+            broker=self.broker.factory,
+            clock=reactor,
             subscriptions=(CONNECTIONS, RESPONSES),
             on_message=self._message,
             on_connected=lambda: self._connected.callback(None),

@@ -1,4 +1,4 @@
-"""The real broker and the real client over loopback TCP and the in-process way."""
+"""The real broker and the real client over loopback TCP, and the daemon's own session."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from vmcontroller.common.destinations import CONNECTIONS, REQUESTS, RESPONSES, r
 from vmcontroller.common.model import guest_id
 from vmcontroller.common.stomp.client import Credentials, ReconnectDelays, StompClient
 from vmcontroller.host.broker.limits import BrokerLimits
-from vmcontroller.host.broker.rights import OpenRights, Principal, Role
+from vmcontroller.host.broker.own_client import OwnClient
+from vmcontroller.host.broker.rights import OpenRights
 from vmcontroller.host.broker.service import BrokerService
 
 MIB = 1 << 20
@@ -26,19 +27,16 @@ MIB = 1 << 20
 class Party:
     """A client and what happened to it; `until` waits for something to become true."""
 
-    def __init__(self, endpoint, subscriptions, login=""):
+    def __init__(self, kind, subscriptions, **more):
         self.messages = []
         self.events = []
         self.waiting = []
-        self.client = StompClient(
-            endpoint=endpoint,
-            reactor=reactor,
-            credentials=Credentials(login=login),
+        self.client = kind(
             subscriptions=subscriptions,
             on_message=self.note(self.messages),
             on_connected=lambda: self.note(self.events)("connected"),
             on_lost=self.note(self.events),
-            delays=ReconnectDelays(first_s=0.05, most_s=0.1),
+            **more,
         )
         self.client.startService()
 
@@ -62,7 +60,7 @@ class Party:
         return fired.addTimeout(60, reactor)
 
     def connected(self):
-        return self.until(lambda: self.client.connected)
+        return self.until(lambda: self.events[-1:] == ["connected"])
 
 
 class TcpCase(TestCase):
@@ -86,15 +84,26 @@ class TcpCase(TestCase):
         mac = f"52:54:00:00:00:{number:02x}"
         endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", self.port)
         own = (REQUESTS, requests_of(guest_id(mac)))
-        party = Party(endpoint, subscriptions or own, mac)
+        party = Party(
+            StompClient,
+            subscriptions or own,
+            endpoint=endpoint,
+            reactor=reactor,
+            credentials=Credentials(login=mac),
+            delays=ReconnectDelays(first_s=0.05, most_s=0.1),
+        )
         self.parties.append(party)
         await party.connected()
         return party
 
     async def host(self, *subscriptions):
-        """Return the daemon's own client, connected in-process."""
-        endpoint = self.broker.in_process_endpoint(Principal(role=Role.HOST))
-        party = Party(endpoint, subscriptions or (RESPONSES, CONNECTIONS))
+        """Return the daemon's own client."""
+        party = Party(
+            OwnClient,
+            subscriptions or (RESPONSES, CONNECTIONS),
+            broker=self.broker.factory,
+            clock=reactor,
+        )
         self.parties.append(party)
         await party.connected()
         return party
@@ -126,11 +135,11 @@ class BrokerTcpTests(TcpCase):
         self.assertEqual(got.digest(), sent.digest())
         self.assertEqual((host.events, guest.events), (["connected"], ["connected"]))
 
-    async def test_a_host_that_does_not_read(self):
+    async def test_a_host_that_does_not_listen(self):
         """Makes its guests wait instead of filling the broker's memory; then all arrives."""
         host, guest = await self.host(), await self.guest()
-        [in_process] = (c for c in self.broker.factory._connections if c.is_in_process)
-        host.client._protocol.transport.pauseProducing()
+        inbox = host.client.outbox
+        turn, inbox.turn = inbox.turn, list
         sent = 0
         try:
             while sent < 1000:
@@ -140,8 +149,8 @@ class BrokerTcpTests(TcpCase):
         except defer.TimeoutError:
             self.assertGreater(sent * (64 << 10), self.limits.outbox_bytes)
         self.assertLess(sent, 1000)
-        self.assertLess(in_process.outbox.size_bytes, self.limits.outbox_bytes + 2 * MIB)
-        host.client._protocol.transport.resumeProducing()
+        self.assertLess(inbox.size_bytes, self.limits.outbox_bytes + 2 * MIB)
+        inbox.turn = turn
         await host.until(lambda: len(host.messages) == sent)
         self.assertEqual(guest.events, ["connected"])
 
