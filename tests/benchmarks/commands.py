@@ -1,7 +1,8 @@
 """What a command costs on `local`: one after the other, many at once, and much output.
 
 A time is from the call of runCmd until waitCmd has answered with the result. Those that run at once
-have a client and a thread each, as many users of the daemon would.
+have a client and a thread each, as many users of the daemon would; those in many guests also as one
+user would do it, by runCmdOnAll, whose time is until the last of its guests has ended.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ import argparse
 import hashlib
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,9 @@ VM = "vmctest-commands"
 AT_ONCE = 50
 GUESTS = 20
 EACH = 10
+PAGE_BYTES = 256 * 1024
+"""Of output that is read; the daemon has a page in memory several times: base64, XML."""
+
 PATTERN = b"0123456789abcde\n"
 
 
@@ -52,7 +57,9 @@ def main() -> None:
         figures["at_once_s"] = rounds_at_once(daemon, [VM] * AT_ONCE, arguments.rounds)
         guests = [VM, *(f"{VM}-{number}" for number in range(1, GUESTS))]
         start_guests(daemon, guests[1:])
-        figures["guests_s"] = rounds_at_once(daemon, guests * EACH, max(arguments.rounds // 4, 3))
+        rounds = max(arguments.rounds // 4, 3)
+        figures["guests_s"] = rounds_at_once(daemon, guests * EACH, rounds)
+        figures["on_all_s"] = rounds_on_all(daemon, guests, rounds)
     finally:
         daemon.stop()
     report(figures)
@@ -86,18 +93,38 @@ def one_by_one(daemon: Daemon, count: int) -> list[float]:
 
 def rounds_at_once(daemon: Daemon, vms: Sequence[str], rounds: int) -> list[float]:
     """Return the seconds of commands that all begin at the same time: one in each of `vms`."""
-    ready = threading.Barrier(len(vms))
+    return at_once(daemon, rounds, [partial(timed_run, vm=vm) for vm in vms])
 
-    def work(vm: str) -> list[float]:
-        took_s = []
+
+def rounds_on_all(daemon: Daemon, vms: Sequence[str], rounds: int) -> list[float]:
+    """Return the seconds of as many commands as above, by EACH runCmdOnAll at the same time."""
+
+    def run_on_all(api: Any) -> float:
+        begun_s = time.perf_counter()
+        results = api.waitCmdOnAll(api.runCmdOnAll(vms, "/bin/true")["batch"], DEADLINE_S)
+        took_s = time.perf_counter() - begun_s
+        ends = [(result["state"], result["exitCodeOrSignal"]) for result in results.values()]
+        assert ends == [("ended", 0)] * len(vms), results
+        return took_s
+
+    took_s = at_once(daemon, rounds, [run_on_all] * EACH)
+    return [seconds for seconds in took_s for _ in vms]
+
+
+def at_once(daemon: Daemon, rounds: int, works: Sequence[Callable[[Any], float]]) -> list[float]:
+    """Return what all give, of so many rounds; each has a client and a thread of its own."""
+    ready = threading.Barrier(len(works))
+
+    def repeat(work: Callable[[Any], float]) -> list[float]:
         with daemon.new_client() as api:
+            seconds = []
             for _ in range(rounds + 1):
                 ready.wait(DEADLINE_S)
-                took_s.append(timed_run(api, vm))
-        return took_s[1:]  # without the one that connects
+                seconds.append(work(api))
+        return seconds[1:]  # without the one that connects
 
-    with ThreadPoolExecutor(len(vms)) as threads:
-        return [seconds for each in threads.map(work, vms) for seconds in each]
+    with ThreadPoolExecutor(len(works)) as threads:
+        return [seconds for each in threads.map(repeat, works) for seconds in each]
 
 
 def memory_of_output(daemon: Daemon, size_bytes: int) -> dict[str, float]:
@@ -135,15 +162,14 @@ def read_output(daemon: Daemon, size_bytes: int) -> None:
     """Run a command that prints so many bytes, read them while it runs, and compare them."""
     text = PATTERN.decode().strip()
     printing = f"yes {text} | head -c {size_bytes}"
-    limit = {"output_limit": size_bytes}
+    limit = {"outputLimit": size_bytes}
     cmd_id = daemon.api.runCmd(VM, "/bin/sh", ["-c", printing], {}, "", "", limit)
     read, digest = 0, hashlib.sha256()
     while read < size_bytes:
-        piece = daemon.api.getCmdOutput(cmd_id, "stdout", read, MIB).data
+        piece = daemon.api.getCmdOutput(cmd_id, "stdout", read, PAGE_BYTES, DEADLINE_S).data
+        assert piece, f"there are only {read} bytes"
         digest.update(piece)
         read += len(piece)
-        if not piece:
-            time.sleep(0.01)
     expected = hashlib.sha256()
     block = PATTERN * (MIB // len(PATTERN))
     for _ in range(size_bytes // MIB):
@@ -163,7 +189,7 @@ def until_ended(daemon: Daemon, cmd_id: str) -> None:
 def report(figures: dict[str, Any]) -> None:
     """Print p50 and p99 of each way of running commands."""
     print("\n| commands on `local` | p50 | p99 | n |\n|---|---|---|---|")
-    for name in ("single_s", "at_once_s", "guests_s"):
+    for name in ("single_s", "at_once_s", "guests_s", "on_all_s"):
         values = figures[name]
         p50, p99 = quantile(values, 0.5) * 1e3, quantile(values, 0.99) * 1e3
         print(f"| {name} | {p50:.1f} ms | {p99:.1f} ms | {len(values)} |")
