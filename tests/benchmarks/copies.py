@@ -7,7 +7,6 @@ sends the same file between two processes and hashes and syncs it, too. Rounds a
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import statistics
 import subprocess
@@ -21,10 +20,17 @@ from typing import Any
 
 import psutil
 
-from tests.integration.daemon import DEADLINE_S, Daemon, until
+from tests.benchmarks.measures import (
+    MIB,
+    Surroundings,
+    agent_of,
+    quantile,
+    rss_mib,
+    write_json,
+)
+from tests.integration.daemon import DEADLINE_S, Daemon
 
 VM = "vmctest-copies"
-MIB = 1 << 20
 PINGS = 400
 WAYS = ("into the guest", "out of the guest")
 
@@ -37,6 +43,7 @@ def main() -> None:
     parser.add_argument("--memory-mib", type=int, default=4096, help="while memory is looked at")
     parser.add_argument("--out", type=Path, default=Path(".cache/bench"))
     arguments = parser.parse_args()
+    around = Surroundings()
     bench = Bench()
     try:
         figures = {
@@ -48,10 +55,7 @@ def main() -> None:
     finally:
         bench.daemon.stop()
     report(figures)
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    path = arguments.out / "copies.json"
-    path.write_text(json.dumps(figures, indent=1))
-    print(f"\nwritten: {path}")
+    write_json(arguments.out, "copies.json", {**figures, "surroundings": around.noted()})
 
 
 class Bench:
@@ -68,15 +72,8 @@ class Bench:
         assert self.daemon.process is not None
         self.processes = {
             "host": psutil.Process(self.daemon.process.pid),
-            "agent": until(self._agent, "the agent's process"),
+            "agent": agent_of(self.daemon),
         }
-
-    def _agent(self) -> psutil.Process | None:
-        mark = str(self.daemon.dir / "state" / "local")
-        for process in psutil.process_iter(["cmdline"]):
-            if any(mark in word for word in process.info["cmdline"] or ()):
-                return process
-        return None
 
     def make_file(self, size_bytes: int) -> None:
         """Fill the file with bytes of which none repeat."""
@@ -135,12 +132,12 @@ class Bench:
         self.make_file(size_bytes)
         figures = {}
         for name, copy in zip(WAYS, (self.copy_in, self.copy_out), strict=True):
-            before = {who: _rss_mib(process) for who, process in self.processes.items()}
+            before = {who: rss_mib(process) for who, process in self.processes.items()}
             most = dict(before)
             with self._copying(copy) as is_copying:
                 while is_copying():
                     for who, process in self.processes.items():
-                        most[who] = max(most[who], _rss_mib(process))
+                        most[who] = max(most[who], rss_mib(process))
                     time.sleep(0.02)
             figures[name] = {who: most[who] - before[who] for who in before}
             print(f"  memory more, {name}: {figures[name]}", flush=True)
@@ -184,14 +181,6 @@ class Bench:
             raise problems[0]
 
 
-def _rss_mib(process: psutil.Process) -> float:
-    return float(process.memory_info().rss) / MIB
-
-
-def _quantile(values: list[float], part: float) -> float:
-    return sorted(values)[min(len(values) - 1, int(len(values) * part))]
-
-
 def report(figures: dict[str, Any]) -> None:
     """Print what was measured as rows of a table."""
     speed = {name: statistics.median(values) for name, values in figures["speed"].items()}
@@ -203,9 +192,9 @@ def report(figures: dict[str, Any]) -> None:
     for name, more in figures["memory"].items():
         print(f"| memory more, copy {name} | {more['host']:.1f} | {more['agent']:.1f} MiB |")
     print("\n| ping | p50 | p99 | p99 to idle |\n|---|---|---|---|")
-    idle_p99 = _quantile(figures["ping"]["idle"], 0.99)
+    idle_p99 = quantile(figures["ping"]["idle"], 0.99)
     for name, values in figures["ping"].items():
-        p50, p99 = _quantile(values, 0.5), _quantile(values, 0.99)
+        p50, p99 = quantile(values, 0.5), quantile(values, 0.99)
         print(f"| {name} | {p50:.2f} ms | {p99:.2f} ms | {p99 / idle_p99:.1f} |")
 
 
