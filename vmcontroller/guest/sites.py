@@ -137,8 +137,11 @@ class Sites:
         return site
 
     def _finished_as(self, word: FilePut) -> list[tuple[str, FileFacts, str]]:
-        key = (word.transfer_id, word.facts)
-        return [each for each in self._finished if word.resume and each[:2] == key]
+        return [
+            each
+            for each in self._finished
+            if word.resume and each[0] == word.transfer_id and word.facts.are_those_of(each[1])
+        ]
 
     def _make(self, word: FilePut) -> Site:
         path = word.path.rstrip("/") or word.path if word.facts.tree else word.path
@@ -170,7 +173,7 @@ class Sites:
 
 def _goes_on(site: Site, word: FilePut) -> bool:
     """Tell whether what is kept is what the host goes on with, and is there still."""
-    if not word.resume or site.facts != word.facts:
+    if not word.resume or not word.facts.are_those_of(site.facts):
         return False
     try:
         site.landing.resume()

@@ -116,12 +116,26 @@ class Site:
         """Hash a part of what was found; return whether there is more."""
         return isinstance(self._landing, NewFile) and self._landing.recall()
 
-    def begin_anew(self) -> None:
+    def drop(self) -> None:
         """Throw away what is there; raises TransferFailed."""
+        landing, self._landing = self.landing, None
+        landing.discard()
+
+    def begin_anew(self) -> None:
+        """Throw away what is there, and land anew; raises TransferFailed."""
         facts = self.landing.facts
-        self.landing.discard()
-        self._landing = None
+        self.drop()
         self.land(facts)
+
+    def adopt(self, facts: FileFacts) -> None:
+        """Go on with what is there for a file that has changed, and begins with that still.
+
+        Raises TransferFailed CHANGED for a directory, or where there is more than that file has.
+        """
+        landing = self.landing
+        if not isinstance(landing, NewFile) or landing.written_bytes > facts.size_bytes:
+            raise TransferFailed(Reason.CHANGED, "it changed before all of it was copied")
+        self._facts = landing.facts = facts
 
     @property
     def entries(self) -> int:

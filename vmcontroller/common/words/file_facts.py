@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from vmcontroller.common.errors import ProtocolError
 from vmcontroller.common.words.wording import Spoken
@@ -24,6 +24,12 @@ class FileFacts:
     """A directory and all below it, as one stream."""
     data_bytes: int | None = None
     """How much of a file with holes takes space on the disk, about; None: all of it."""
+
+    def are_those_of(self, other: FileFacts | None) -> bool:
+        """Tell whether both are of one state of a file; how much space it takes may vary."""
+        if other is None:
+            return False
+        return replace(self, data_bytes=None) == replace(other, data_bytes=None)
 
 
 def said_facts(facts: FileFacts) -> dict[str, object]:

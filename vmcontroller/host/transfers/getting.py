@@ -115,17 +115,13 @@ class Getting:
 
     async def _land(self, course: Course, site: Site, facts: FileFacts, *, goes_on: bool) -> None:
         """Make the place ready for these facts."""
-        before = site.facts if site.has_landed else None
-        if before is not None and replace(before, data_bytes=None) != replace(
-            facts, data_bytes=None
-        ):
+        if site.has_landed and not facts.are_those_of(site.facts):
+            # It is another file by now. It may begin as the other did: then that is kept.
             if goes_on:
-                raise TransferFailed(
-                    Reason.CHANGED, f"{self._request.remote_path!r} changed before all was copied"
-                )
-            await course.uncut(site.landing.discard)
-            before = None
-        if before is None:
+                await course.uncut(site.adopt, facts)
+            else:
+                await course.uncut(site.drop)
+        if not site.has_landed:
             await course.uncut(site.land, facts)
         self.facts = facts
         await self._note()
