@@ -179,7 +179,8 @@ class Command:
         self.ending = False
         if self.result is not None and not self.started_at:
             self.started_at = max(self.created_at, self.ended_at - self.result.duration_s)
-        self.spec = replace(self.spec, stdin=b"")  # never to be sent again
+        if self.spec.stdin:
+            self.spec = replace(self.spec, stdin=b"")  # never to be sent again
 
     def is_cut(self, name: str) -> bool:
         """Tell whether a stream lacks something that the command printed.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from typing import Any, Final
 
 from vmcontroller.common.model import CommandResult, CommandSpec, GuestId
@@ -17,6 +17,11 @@ from vmcontroller.common.words.commands import STREAMS
 from vmcontroller.host.commands.output import Output
 from vmcontroller.host.commands.record import Command, CommandState, End, HostFile, StdinState
 from vmcontroller.host.commands.store import Change
+
+_REQUEST_FIELDS: Final = [
+    field.name for field in fields(CommandSpec) if field.name not in {"stdin", "env"}
+]
+_RESULT_FIELDS: Final = [field.name for field in fields(CommandResult) if field.name != "resources"]
 
 VERSION: Final = 1
 VACUUM_PAGES: Final = 256
@@ -249,9 +254,9 @@ def _stream_of(limit_bytes: int, inline: bytes | None, file_bytes: int, problem:
 
 
 def _request_text(spec: CommandSpec) -> str:
-    fields = asdict(replace(spec, stdin=b"", env=dict(spec.env)))
-    del fields["stdin"]
-    return json.dumps(fields)
+    return json.dumps(
+        {name: getattr(spec, name) for name in _REQUEST_FIELDS} | {"env": dict(spec.env)}
+    )
 
 
 def _spec_of(text: str, stdin: bytes) -> CommandSpec:
@@ -262,7 +267,10 @@ def _spec_of(text: str, stdin: bytes) -> CommandSpec:
 def _result_text(result: CommandResult | None) -> str | None:
     if result is None:
         return None
-    return json.dumps(asdict(replace(result, resources=dict(result.resources))))
+    return json.dumps(
+        {name: getattr(result, name) for name in _RESULT_FIELDS}
+        | {"resources": dict(result.resources)}
+    )
 
 
 def _feed_text(stdin: StdinState | None) -> str | None:
