@@ -157,6 +157,19 @@ class TestGoingOn(ResumeCase):
         self.successResultOf(result)
         self.assertEqual(self.target(putting=True).read_bytes(), CONTENT)
 
+    def test_refused_when_asked_again(self):
+        """What an earlier daemon left goes with the call that may not go on with it."""
+        self.begin(putting=False)
+        self.wire.pump(40)
+        self.wire.kill_host()
+        self.wire.connect_anew()
+        (temporary,) = self.wire.leftovers()
+        (self.wire.exchange / "copy").mkdir()
+        (self.wire.exchange / "copy" / "f").mkdir()
+        self.failureResultOf(self.begin(putting=False), TransferFailed)
+        self.assertFalse(temporary.exists())
+        self.assertEqual(list(self.wire.ledger.iterdir()), [])
+
     def test_only_done_was_lost(self):
         """A file that is in place is not sent again because nobody heard so."""
         result = self.begin(putting=True)

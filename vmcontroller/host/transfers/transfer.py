@@ -225,6 +225,8 @@ class Transfer:
             self.state = State.INTERRUPTED
             return
         await self._work.discard()
+        if self._copy.found is not None:  # it may never have come to where that lies
+            await self._world.in_thread(self._world.ledger.clear, self._copy.found)
         await self._forget_note()
         cancelled = isinstance(error, TransferFailed) and error.reason == Reason.CANCELLED
         self.state = State.CANCELLED if cancelled else State.FAILED
