@@ -175,6 +175,16 @@ class WordsTests(SynchronousTestCase):
             word.listen_and_act(Noticing(), "me")
         self.assertEqual(noticed, [(word, "me") for word in EVERY_WORD])
 
+    def test_bytes_of_a_file_are_not_copied(self) -> None:
+        """They are a part of the message; but a small part is, so that padding can't be kept."""
+        for padding, kind in ((0, memoryview), (1000, bytes)):
+            line = b'FILE_DATA {"offset":0' + b" " * padding + b"}"
+            headers = {"transfer-id": "t"}
+            word = hear(Utterance(headers=headers, body=line + b"\n" + b"x" * 100))
+            assert isinstance(word, FileData)
+            self.assertIsInstance(word.data, kind)
+            self.assertEqual(bytes(word.data), b"x" * 100)
+
     def test_unknown_word(self) -> None:
         """A word of a later version becomes AINT and names itself."""
         heard = hear(Utterance(body=b"CMD_TELEPORT {}"))

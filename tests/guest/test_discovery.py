@@ -233,3 +233,20 @@ class ChannelTests(SynchronousTestCase):
         self.assertEqual((self.channel.calls, len(self.reactor.tcpClients)), (0, 2))
         self.failureResultOf(self.attempt(), NotConnected)
         self.assertEqual(self.channel.calls, 1)
+
+    def test_once_more_by_the_network(self) -> None:
+        """A second connection goes where the last one went, and asks nobody where that is."""
+        self.has_network = True
+        self.address = BrokerAddress(host="10.0.0.1", port=7, why="test")
+        self.attempt()
+        self.address = BrokerAddress(host="10.0.0.2", port=8, why="moved")
+        way = self.endpoint.once_more()
+        assert way is not None
+        way.connect(Factory.forProtocol(Protocol))
+        self.assertEqual([client[:2] for client in self.reactor.tcpClients], [("10.0.0.1", 7)] * 2)
+
+    def test_not_once_more_by_the_channel(self) -> None:
+        """A channel is one stream; nor is there a second before there was a first."""
+        self.assertIsNone(self.endpoint.once_more())
+        self.failureResultOf(self.attempt(), NotConnected)
+        self.assertIsNone(self.endpoint.once_more())

@@ -23,6 +23,7 @@ from vmcontroller.common.stomp.client import (
 )
 from vmcontroller.common.stomp.frames import Frame, Version, encode
 from vmcontroller.common.stomp.parser import Parser
+from vmcontroller.common.transports import WIDE_BYTES
 
 
 class Wire(StringTransport):
@@ -292,6 +293,39 @@ class ReconnectTests(ClientCase):
         drawn = [delays.next_s() for _ in range(20)]
         self.assertTrue(0.1 <= drawn[0] <= 0.5)
         self.assertTrue(5.0 <= drawn[-1] <= 10.0)
+
+
+class FailedTests(SynchronousTestCase):
+    def test_each_attempt_that_comes_to_nothing(self):
+        """Is told with the reason; a session that is lost is not one of them, nor is a stop."""
+        failed = []
+        clock, endpoint = Clock(), ScriptedEndpoint()
+        client = StompClient(
+            endpoint=endpoint,
+            reactor=clock,
+            subscriptions=(),
+            on_message=lambda message: None,
+            on_connected=lambda: None,
+            on_lost=lambda reason: None,
+            on_failed=failed.append,
+            wide=True,
+        )
+        client.startService()
+        endpoint.refuse()
+        self.assertEqual(len(failed), 1)
+        clock.advance(1)
+        wire = endpoint.accept()
+        wire.say("ERROR", ("message", "no room"))
+        wire.lose()
+        self.assertIn("no room", failed[1])
+        clock.advance(1)
+        wire = endpoint.accept()
+        self.assertEqual(wire.bufferSize, WIDE_BYTES)
+        wire.say("CONNECTED", ("version", "1.2"))
+        wire.lose()
+        clock.advance(1)
+        self.successResultOf(client.stopService())
+        self.assertEqual(len(failed), 2)
 
 
 class BackPressureTests(ClientCase):
