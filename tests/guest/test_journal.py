@@ -131,6 +131,16 @@ class JournalTests(SynchronousTestCase):
         self.assertFalse(self.path.is_symlink())
         self.assertEqual(stat.S_IMODE(self.path.stat().st_mode), 0o600)
 
+    def test_full_disk_at_the_start(self) -> None:
+        """An agent that can't write it anew goes on with the old one."""
+        journal, _ = self.open()
+        journal.begins("a")
+        (self.path.parent / f"{self.path.name}.new").mkdir()  # in the way
+        journal, entries = self.open()
+        self.assertEqual(entries, [Entry(cmd_id="a")])
+        journal.ended(result("a"))
+        self.assertEqual(self.open()[1], [Entry(cmd_id="a", result=result("a"))])
+
     def test_full_disk(self) -> None:
         """What can't be written is logged, and hinders nothing."""
         journal, _ = self.open()

@@ -89,9 +89,9 @@ class CommandTests(Running):
 
     async def test_user(self) -> None:
         """Another user's ids and home are the command's; who may not become it says so."""
-        result = await self.shell('id -un; echo "$USER"; id -G | wc -w', user="nobody")
+        result = await self.shell('id -un; echo "$USER"; id -G | wc -w', user="daemon")
         if os.geteuid() == 0:
-            self.assertEqual(self.stdout.split()[:2], [b"nobody", b"nobody"])
+            self.assertEqual(self.stdout.split()[:2], [b"daemon", b"daemon"])
         else:
             self.assertRegex(result.error, "^USER_REFUSED: ")
 

@@ -59,7 +59,12 @@ class Journal:
         boot_id, entries = parse(self._read())
         for entry in entries:
             self._lines[entry.cmd_id] = list(_lines_of(entry))
-        self._rewrite()
+        try:
+            self._rewrite()
+        except OSError as error:
+            # On a full disk the old file does as well: an agent is needed to make room.
+            self._log.error("the journal of commands is not written anew: {error}", error=error)
+            self._append_to_old()
         return boot_id, entries
 
     def close(self) -> None:
@@ -121,9 +126,17 @@ class Journal:
             new.rename(self._path)
         except OSError:
             os.close(fd)
+            with contextlib.suppress(OSError):
+                new.unlink()
             raise
         self.close()
         self._fd, self._size_bytes = fd, len(data)
+
+    def _append_to_old(self) -> None:
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        self._fd = os.open(self._path, flags, 0o600)
+        self._size_bytes = os.fstat(self._fd).st_size
+        self._write(_line("BOOT", {"boot": self._boot_id}))
 
     def _read(self) -> bytes:
         try:
