@@ -147,8 +147,9 @@ class WorkContract:
 
         def usage() -> dict[str, Any]:
             details = api.getCmdDetails(cmd_id)
-            self.assertLessEqual(details["usageAge"], 1.0 + 2.0)
-            found: dict[str, Any] = details["usage"]
+            # A second, and what the answer itself may take on a slow machine.
+            self.assertLessEqual(details.get("usageAge", 0), 1.0 + 2.0)
+            found: dict[str, Any] = details.get("usage", {})
             return found
 
         until(lambda: usage().get("processes", 0) >= 2, "both processes are counted")

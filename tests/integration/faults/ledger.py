@@ -91,6 +91,7 @@ class Worker:
             self.entries.append(Entry(tag=tag, cmd_id=cmd_id, out=out, err=err))
         if self._dice.random() < 0.5:
             api.waitCmd(cmd_id, 2)
+        self._stop.wait(self._dice.choice((0, 0.1, 0.5)))
 
     def settle(self) -> tuple[int, int]:
         """Hold every command against the ledger; return how many ended, and how many were lost.

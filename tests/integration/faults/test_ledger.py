@@ -65,7 +65,8 @@ class LedgerTests(SynchronousTestCase):
 
     def test_a_thousand_cuts(self) -> None:
         """Each command that was begun ends, once, with its octets, or is lost and says why."""
-        daemon = Daemon("local", broker=f"{{port: {free_port()}}}").start()
+        keep = "commands: {keep: 1000000}\n"
+        daemon = Daemon("local", config=keep, broker=f"{{port: {free_port()}}}").start()
         self.addCleanup(daemon.stop)
         agents = [OwnAgent(daemon, f"vmctest cut {number}") for number in range(GUESTS)]
         for agent in agents:
