@@ -58,8 +58,8 @@ GUEST_METHODS: Final = (
         target=lambda door, _: door.operations.get_broker_stats(),
         returns="struct",
         answer="A struct: `connections`, with a session or not; `roles` (`host`, `guest`, `bulk` "
-        "→ sessions); `subscriptions`, `destinations`; `queuedMessages` and `queuedBytes` (waiting in queues, "
-        "or delivered and not acknowledged); `held` (connections that are not read now, because "
+        "→ sessions); `subscriptions`, `destinations`; `queuedMessages` and `queuedBytes` "
+        "(waiting in queues, or delivered and not acknowledged); `held` (connections that are not read now, because "
         "they send too much or the host is behind); `totals` since the start and `perSecond` of "
         "the last ten seconds (`framesIn`, `bytesIn`, `framesOut`, `bytesOut`); `drops` (reason → "
         "how often: `slow-consumer`, `login-refused`, `too-many` connections, `protocol-error`, "
