@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Self
 
 from typing_extensions import override
@@ -98,9 +98,13 @@ class CmdResult(Word):
     NAME: ClassVar[str] = "CMD_RESULT"
 
     result: CommandResult
+    said: Utterance | None = field(default=None, compare=False, repr=False)
+    """The same, if it was put together before."""
 
     @override
     def how_to_say(self) -> Utterance:
+        if self.said is not None:
+            return self.said
         result = self.result
         return compose(
             self.NAME,

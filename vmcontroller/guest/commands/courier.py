@@ -14,7 +14,7 @@ from twisted.logger import Logger
 
 from vmcontroller.common.errors import NotConnected
 from vmcontroller.common.model import CommandResult
-from vmcontroller.common.words import Word
+from vmcontroller.common.words import Utterance, Word
 from vmcontroller.common.words.commands import STREAMS, CmdOutput, CmdResult
 from vmcontroller.guest.commands.spool import StreamSpool
 
@@ -31,6 +31,8 @@ class Parcel:
     wanted: bool = True
     """Whether the host waits for the output; it gets the result in any case."""
     result: CommandResult | None = None
+    said: Utterance | None = None
+    """The word of that result, if it was put together before."""
     result_said: bool = False
 
     @property
@@ -53,15 +55,20 @@ class Parcel:
         if self.result is None or self.result_said:
             return None
         self.result_said = True
-        # Counted again: the disk may have lost bytes since the end.
-        result = dataclasses.replace(
-            self.result,
-            stdout_bytes=self.spools["stdout"].size_bytes,
-            stderr_bytes=self.spools["stderr"].size_bytes,
-            truncated=self.result.truncated
-            or any(spool.truncated for spool in self.spools.values()),
+        return self._result(self.result)
+
+    def _result(self, result: CommandResult) -> CmdResult:
+        """Count again: the disk may have lost bytes since the end."""
+        stdout, stderr = self.spools["stdout"], self.spools["stderr"]
+        truncated = result.truncated or stdout.truncated or stderr.truncated
+        now = (stdout.size_bytes, stderr.size_bytes, truncated)
+        if now == (result.stdout_bytes, result.stderr_bytes, result.truncated):
+            return CmdResult(result=result, said=self.said)
+        stdout_bytes, stderr_bytes, truncated = now
+        changed = dataclasses.replace(
+            result, stdout_bytes=stdout_bytes, stderr_bytes=stderr_bytes, truncated=truncated
         )
-        return CmdResult(result=result)
+        return CmdResult(result=changed)
 
     def _output(self, stream: str) -> CmdOutput | None:
         offset = self.sent[stream]

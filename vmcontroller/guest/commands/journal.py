@@ -81,9 +81,11 @@ class Journal:
         """It has not ended at once."""
         self._note(cmd_id, _line("PID", {"cmd-id": cmd_id, "pid": pid, "ticks": started_ticks}))
 
-    def ended(self, result: CommandResult) -> None:
-        """It has ended, and this is to be said of it."""
-        self._note(result.cmd_id, CmdResult(result=result).how_to_say().body)
+    def ended(self, result: CommandResult) -> Utterance:
+        """It has ended, and this is to be said of it; return how."""
+        said = CmdResult(result=result).how_to_say()
+        self._note(result.cmd_id, said.body)
+        return said
 
     def forgotten(self, cmd_id: str) -> None:
         """The host has all of it."""

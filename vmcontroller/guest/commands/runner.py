@@ -207,7 +207,7 @@ class Runner:
 
     def _ended(self, parcel: Parcel, result: CommandResult) -> None:
         parcel.result = result
-        self._journal.ended(result)
+        parcel.said = self._journal.ended(result)
         self._courier.offer(parcel)
 
     def _tell_again(self, cmd_id: str) -> None:
