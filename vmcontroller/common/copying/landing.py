@@ -54,8 +54,8 @@ class Terms:
     """Refuse what would leave less than the reserve free: DISK_FULL."""
     ahead_bytes: int | None = None
     """How much space may be held beyond what has arrived; None: all of it from the start."""
-    floor_bytes: int = 0
-    """What must come in each idle deadline's time that the sender lets this side wait."""
+    sparse_most_bytes: int | None = None
+    """How long a file with holes may be: each zero is hashed, and nothing else bounds them."""
 
 
 TRUSTING: Final = Terms()
@@ -249,8 +249,12 @@ class NewFile:
 
     def _must_fit(self, more_bytes: int) -> None:
         most_bytes = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
-        if most_bytes not in {resource.RLIM_INFINITY, -1} and self.facts.size_bytes > most_bytes:
-            raise OSError(errno.EFBIG, f"files may have {most_bytes} bytes at most here")
+        if most_bytes == resource.RLIM_INFINITY:
+            most_bytes = self.facts.size_bytes
+        if self.facts.data_bytes is not None and self._terms.sparse_most_bytes is not None:
+            most_bytes = min(most_bytes, self._terms.sparse_most_bytes)
+        if self.facts.size_bytes > most_bytes:
+            raise OSError(errno.EFBIG, f"such a file may have {most_bytes} bytes at most here")
         must_fit(
             self._fd,
             more_bytes=more_bytes,

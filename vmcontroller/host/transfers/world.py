@@ -16,8 +16,9 @@ from vmcontroller.host.transfers.ledger import Ledger
 from vmcontroller.host.transfers.request import CopyRequest, Entry
 from vmcontroller.host.transfers.roots import RootsOf
 
-TERMS: Final = Terms(keep_reserve=True, ahead_bytes=64 * 2**20)
-"""A guest says how large its file is: it must not fill the host's disk."""
+TERMS: Final = Terms(keep_reserve=True, ahead_bytes=64 * 2**20, sparse_most_bytes=2**44)
+"""A guest says how large its file is: it must not fill the host's disk, nor be a hole without
+end (16 TiB are the most that a file of ext4 has)."""
 
 FLOOR_BYTES: Final = 64 * 1024
 """Must come in each idle deadline's time: a guest must not hold a part of the host's disk for
