@@ -59,8 +59,9 @@ GUEST_METHODS: Final = (
         returns="struct",
         answer="A struct: `connections`, with a session or not; `roles` (`host`, `guest`, `bulk` "
         "→ sessions); `subscriptions`, `destinations`; `queuedMessages` and `queuedBytes` "
-        "(waiting in queues, or delivered and not acknowledged); `held` (connections that are not read now, because "
-        "they send too much or the host is behind); `totals` since the start and `perSecond` of "
+        "(waiting in queues, or delivered and not acknowledged); `held` (connections that are not "
+        "read now, because they send too much or the host is behind); `totals` since the start and "
+        "`perSecond` of "
         "the last ten seconds (`framesIn`, `bytesIn`, `framesOut`, `bytesOut`); `drops` (reason → "
         "how often: `slow-consumer`, `login-refused`, `too-many` connections, `protocol-error`, "
         "`access-denied`, `takeover`, `silent`; and `rate-held`, which drops nobody); `listeners` "
