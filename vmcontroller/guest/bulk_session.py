@@ -10,6 +10,7 @@ from typing_extensions import override
 
 from vmcontroller.common.destinations import CONNECTION_KIND, GUEST_ID, KIND_BULK, bulk_of
 from vmcontroller.common.errors import NotConnected
+from vmcontroller.common.freed_memory import keep_freed_memory
 from vmcontroller.common.model import GuestId
 from vmcontroller.common.stomp.client import Credentials, Message, StompClient
 from vmcontroller.common.words.ears import Word
@@ -32,6 +33,7 @@ class BulkSession(Session):
         outcome: Outcome,
     ) -> None:
         """`own_id` is who this guest is on its first connection; `time` as for Voice."""
+        keep_freed_memory()
         self._clock = clock
         self._own_id = own_id
         self._over = False

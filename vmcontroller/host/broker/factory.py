@@ -13,10 +13,10 @@ from twisted.internet.protocol import ServerFactory
 from twisted.logger import Logger
 from typing_extensions import override
 
+from vmcontroller.common.freed_memory import keep_freed_memory
 from vmcontroller.common.model import GuestId
 from vmcontroller.common.stomp.frames import Frame
 from vmcontroller.host.broker.admission import Admission, counted_host
-from vmcontroller.host.broker.freed_memory import keep_freed_memory
 from vmcontroller.host.broker.limits import BrokerLimits
 from vmcontroller.host.broker.own_client import OwnClient
 from vmcontroller.host.broker.peers import Peer
