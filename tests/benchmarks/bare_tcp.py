@@ -48,6 +48,9 @@ class Sender(Protocol):
     def dataReceived(self, data):
         assert data == b"+", "the digests differ"
         print(time.perf_counter() - self.begun_s, flush=True)
+        self.transport.loseConnection()
+
+    def connectionLost(self, reason=None):
         reactor.stop()
 
 
