@@ -10,8 +10,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint
-from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
 
@@ -36,6 +34,7 @@ from vmcontroller.host.commands.writer_thread import WriterThread
 from vmcontroller.host.conversation import Conversation
 from vmcontroller.host.descriptors import raise_descriptor_limit
 from vmcontroller.host.directory import Directory
+from vmcontroller.host.door import open_door
 from vmcontroller.host.hypervisor.base import Hypervisor, Vm, VmChanged
 from vmcontroller.host.hypervisor.registry import hypervisor_from
 from vmcontroller.host.identity.credential_store import open_credentials
@@ -48,7 +47,6 @@ from vmcontroller.host.transfers.ledger import Ledger
 from vmcontroller.host.transfers.roots import AllowedRoots
 from vmcontroller.host.transfers.transfers import Transfers
 from vmcontroller.host.transfers.world import World
-from vmcontroller.host.xmlrpc.resource import site
 
 HOUSEKEEPING_S = 5.0
 HYPERVISOR_RETRY_S = 5.0
@@ -85,6 +83,8 @@ class HostDaemon:
         )
         self._directory = Directory(clock=reactor, hypervisor=self.hypervisor)
         self._build_conversation()
+        self._build_work()
+        self._build_adoption()
         self._build_operations()
         self._channels = Channels(
             reactor=reactor,
@@ -113,6 +113,9 @@ class HostDaemon:
             on_connected=self._conversation.connected,
             on_lost=self._broker_lost,
         )
+
+    def _build_work(self) -> None:
+        """Build what guests are asked to do: copies and commands."""
         files = self._config.files
         roots = AllowedRoots(
             [str(self._state_dir.exchange), *files.roots],
@@ -153,6 +156,10 @@ class HostDaemon:
             list_vms=self._directory.current,
             lost_after_s=self._config.commands.lost_after,
         )
+        self._conversation.commands = self._commands
+        self._conversation.transfers = self._transfers
+
+    def _build_adoption(self) -> None:
         self._adoption = Adoption(
             clock=self._reactor,
             hypervisor=self.hypervisor,
@@ -162,8 +169,6 @@ class HostDaemon:
         )
         if not self._config.broker.is_external:
             self._conversation.owing = self._adoption
-        self._conversation.commands = self._commands
-        self._conversation.transfers = self._transfers
 
     def _build_operations(self) -> None:
         self.operations = Operations(
@@ -202,7 +207,7 @@ class HostDaemon:
             raise ConfigError(
                 "broker", f"port {self._config.broker.port}", "no address can be listened on"
             )
-        await self._open_door()
+        self._ports = await open_door(self._config.xmlrpc, self.operations, self._reactor)
         for work in self._repeated:
             work.start()
         for port in self._ports:
@@ -261,28 +266,6 @@ class HostDaemon:
         if not self._config.broker.is_external:
             await self._adoption.follow()
             self._channels.look_soon()
-
-    async def _open_door(self) -> None:
-        config = self._config.xmlrpc
-        if not config.anonymous:
-            self._log.warn(
-                "XML-RPC listens nowhere: users are not there yet, and without them an address "
-                "opens only with `xmlrpc: {{anonymous: true}}`"
-            )
-            return
-        self._log.warn(
-            "XML-RPC on {address} port {port} is ANONYMOUS: whoever reaches it may do everything",
-            address=config.listen_on,
-            port=config.port,
-        )
-        kind = TCP6ServerEndpoint if ":" in config.listen_on else TCP4ServerEndpoint
-        endpoint = kind(self._reactor, config.port, interface=config.listen_on)
-        try:
-            self._ports.append(await endpoint.listen(site(self.operations, self._reactor)))
-        except CannotListenError as error:
-            raise ConfigError(
-                "xmlrpc", f"{config.listen_on}:{config.port}", f"cannot listen: {error.socketError}"
-            ) from error
 
     def _keep_house(self) -> None:
         self._conversation.guests.expire(self._reactor.seconds())
