@@ -60,7 +60,7 @@ class WorkTests(SynchronousTestCase):
         """Begin a command that writes a line when it runs."""
         words = ["-c", f"echo ran >> /tmp/ran; {script}"]
         cmd_id: str = self.api.runCmd(VM, "sh", words, {}, "", "", options)
-        until(lambda: self.api.getCmdDetails(cmd_id)["state"] == "running", "it runs")
+        until(lambda: self.api.getCmdDetails(cmd_id)["state"] != "sent", "it runs, or has run")
         return cmd_id
 
     def ran_once(self) -> None:
