@@ -54,7 +54,7 @@ CHUNK_BYTES: Final = 128 * 1024
 """In one FILE_DATA on the connection of all words: an eighth of the largest frame, so that other
 words get in between."""
 
-BULK_CHUNK_BYTES: Final = 2**20
+BULK_CHUNK_BYTES: Final = 512 * 1024
 """In one FILE_DATA on a guest's second connection, where no other words wait behind it."""
 
 

@@ -22,7 +22,7 @@ from vmcontroller.common.words.files import (
     FileReady,
 )
 
-WINDOW_BYTES: Final = 4 * 2**20
+WINDOW_BYTES: Final = 2 * 2**20
 """How far the sender may be ahead of the disk: all that a transfer ever holds in memory."""
 
 STEP_BYTES: Final = WINDOW_BYTES // 4

@@ -21,7 +21,7 @@ from vmcontroller.common.copying.reasons import Reason, explained
 from vmcontroller.common.errors import TransferFailed
 from vmcontroller.common.words.files import FileFacts
 
-BLOCK_BYTES: Final = 2**20
+BLOCK_BYTES: Final = 512 * 1024
 """Read at once, as much as one frame carries; a hop to a thread costs as much as hashing some
 100 KiB, so not much less."""
 
