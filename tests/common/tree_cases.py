@@ -148,7 +148,7 @@ class TreeCase(SynchronousTestCase):
                 new.discard()
         finally:
             place.close()
-        self.assertLessEqual(open_files(), before)
+        self.assertEqual(Counter(open_files()) - Counter(before), Counter())
         self.assertNotIn(".copy.vmcontroller-t1", self.names())
 
     def land(self, data, facts=None, name="copy", terms=None):
