@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import stat
+from collections import Counter
 from pathlib import Path
 
 from hypothesis import strategies as st
