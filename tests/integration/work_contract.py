@@ -259,4 +259,5 @@ class WorkContract:
         ]
         self.assertEqual(listed[-1]["state"], "done", listed)
         self.assertEqual((listed[-1]["bytes"], listed[-1]["size"]), (300_000, 300_000))
+        self.assertGreater(listed[-1]["rate"], 0)
         self.assertEqual(self.daemon.api.getTransfer(listed[-1]["id"]), listed[-1])

@@ -105,6 +105,8 @@ class Transfer:
         rate = 0.0
         if self.state is State.RUNNING:
             rate = self._meter.rate(self._world.clock.seconds(), self.done_bytes)
+        elif self.state is State.DONE and self._ended_s > self._started_s:
+            rate = size_bytes / (self._ended_s - self._started_s)
         left_bytes = size_bytes - self.done_bytes if facts is not None else 1
         return Record(
             transfer_id=self.transfer_id,
