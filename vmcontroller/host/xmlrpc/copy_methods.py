@@ -51,8 +51,8 @@ _RECORD: Final = (
     "`done`, `failed`, `cancelled` or `interrupted` (what has come is kept for a day, and the same "
     "call goes on with it); `size` and `bytes` (how far it is; `size` is -1 while it is unknown), "
     "`rate` (bytes per second, now; of one that is done, on average), `estimate` (seconds that are "
-    "left; -1: unknown), `entries` (of a directory: the files in it so far), `started` and `ended` (seconds since 1970; 0: not yet), "
-    "`error`, `resumed` (how often it was gone on with)."
+    "left; -1: unknown), `entries` (of a directory: the files in it so far), `started` and `ended` "
+    "(seconds since 1970; 0: not yet), `error`, `resumed` (how often it was gone on with)."
 )
 
 COPY_METHODS: Final = (
