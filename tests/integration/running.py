@@ -17,6 +17,7 @@ from vmcontroller.common.words import Word
 from vmcontroller.common.words.commands import CmdOutput, CmdResult, CmdRun, CmdStored
 from vmcontroller.guest.commands.command import Patience
 from vmcontroller.guest.commands.courier import CHUNK_BYTES
+from vmcontroller.guest.commands.orphans import adopt_orphans
 from vmcontroller.guest.commands.runner import Runner
 
 
@@ -109,6 +110,7 @@ class Running(TestCase):
             self.runner.heard_cmd_stored(CmdStored(cmd_id=cmd_id))
         assert self.runner.held() == {}
         await self.runner.stop()
+        adopt_orphans(False)  # those of later tests' daemons are not this process's to bury
         assert [path.name for path in self.folder.iterdir()] == ["journal"]
 
     def begin(self, spec: CommandSpec, cmd_id: str = "id") -> Deferred[CommandResult]:

@@ -27,12 +27,15 @@ _PR_SET_CHILD_SUBREAPER = 36
 _log = Logger()
 
 
-def adopt_orphans() -> bool:
-    """Become the parent of every orphan below this process; False where that can't be had."""
+def adopt_orphans(yes: bool = True) -> bool:
+    """Become the parent of every orphan below this process, or no longer.
+
+    Returns False where that can't be had.
+    """
     try:
         import ctypes  # noqa: PLC0415 - there are Pythons without
 
-        return bool(ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0)
+        return bool(ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, int(yes), 0, 0, 0) == 0)
     except (ImportError, OSError, AttributeError) as error:
         _log.warn("orphans of commands are nobody's: {error}", error=error)
         return False

@@ -14,6 +14,8 @@ from vmcontroller.guest.commands.processes import Stat, parse_figures
 _BLOCK_BYTES = 512
 """What getrusage counts blocks in, whatever the disk's are."""
 
+_LARGE_KIB = 64 * 1024
+
 NOTHING: Mapping[str, float] = dict.fromkeys(USAGE, 0)
 
 
@@ -52,7 +54,7 @@ class Usage:
         now["system_s"] = (
             sum(stat.system_ticks for stat in members) * tick_s + self._gone["ru_stime"]
         )
-        now["memory_kib"] = sum(stat.resident_pages for stat in living) * page_kib
+        now["memory_kib"] = sum(_resident_kib(stat, page_kib) for stat in living)
         now["read_bytes"] = self._gone["ru_inblock"] * _BLOCK_BYTES
         now["written_bytes"] = self._gone["ru_oublock"] * _BLOCK_BYTES
         peak_kib = now["memory_kib"]
@@ -69,6 +71,19 @@ class Usage:
         for name in _GROWING:
             now[name] = self._most[name] = max(now[name], self._most[name])
         return {name: round(value, 6) for name, value in now.items()}
+
+
+def _resident_kib(stat: Stat, page_kib: float) -> float:
+    """Return what a process has in memory.
+
+    Linux before 6.2 counts in strides of 64 pages a thread, which is all that a small process has;
+    the exact figure costs a walk through its memory, so a large one is believed.
+    """
+    counted_kib = stat.resident_pages * page_kib
+    if counted_kib >= _LARGE_KIB:
+        return counted_kib
+    (exact_kib,) = parse_figures(census.read(stat.pid, "smaps_rollup"), b"Rss")
+    return exact_kib or counted_kib
 
 
 _GROWING = ("user_s", "system_s", "memory_peak_kib", "read_bytes", "written_bytes")
