@@ -27,6 +27,7 @@ from vmcontroller.common.copying.reasons import Reason, explained
 from vmcontroller.common.copying.source import Place, must_be_file
 from vmcontroller.common.copying.space import must_fit
 from vmcontroller.common.errors import TransferFailed
+from vmcontroller.common.whole_writes import write_all_at
 from vmcontroller.common.words.files import FileFacts
 
 SYNC_BYTES: Final = 64 * 2**20
@@ -144,11 +145,9 @@ class NewFile:
         """Append; TransferFailed DISK_FULL, IO_ERROR …"""
         with explained(self._place.shown), memoryview(data) as rest:
             self._hold_space(len(rest))
-            done = 0
-            while done < len(rest):
-                done += os.pwrite(self._fd, rest[done:], self.written_bytes + done)
+            write_all_at(self._fd, rest, self.written_bytes)
             self._digest.update(rest)
-            self.written_bytes += done
+            self.written_bytes += len(rest)
             self._write_out()
 
     def hole(self, length_bytes: int) -> None:

@@ -25,6 +25,7 @@ from vmcontroller.common.copying.tree_stream import (
     FileEntry,
     LinkEntry,
 )
+from vmcontroller.common.whole_writes import write_all_at
 
 _FILE_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -163,15 +164,13 @@ class _NewFile:
 
     def write(self, data: Data) -> None:
         """Write where it belongs, and see to it that little waits in the page cache."""
-        done = 0
-        while done < len(data.data):
-            done += os.pwrite(self.fd, data.data[done:], data.offset + done)
-        self.unsynced_bytes += done
-        self._unflushed_bytes += done
+        write_all_at(self.fd, data.data, data.offset)
+        self.unsynced_bytes += len(data.data)
+        self._unflushed_bytes += len(data.data)
         if self.unsynced_bytes >= SYNC_BYTES:
             os.fdatasync(self.fd)
             self.unsynced_bytes = self._unflushed_bytes = 0
         elif self._unflushed_bytes >= FLUSH_BYTES:
             # Linux begins to write dirty pages out when told that they won't be needed.
-            os.posix_fadvise(self.fd, 0, data.offset + done, os.POSIX_FADV_DONTNEED)
+            os.posix_fadvise(self.fd, 0, data.offset + len(data.data), os.POSIX_FADV_DONTNEED)
             self._unflushed_bytes = 0

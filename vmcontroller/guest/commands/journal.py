@@ -18,6 +18,7 @@ from pathlib import Path
 from twisted.logger import Logger
 
 from vmcontroller.common.model import CommandResult
+from vmcontroller.common.whole_writes import write_all
 from vmcontroller.common.words import Utterance, hear
 from vmcontroller.common.words.commands import CmdResult
 
@@ -75,11 +76,11 @@ class Journal:
 
     def begins(self, cmd_id: str) -> None:
         """A command is about to be started."""
-        self._note(cmd_id, _line("RUN", {"cmd-id": cmd_id}))
+        self._note(cmd_id, _begun(cmd_id))
 
     def runs(self, cmd_id: str, pid: int, started_ticks: int) -> None:
         """It has not ended at once."""
-        self._note(cmd_id, _line("PID", {"cmd-id": cmd_id, "pid": pid, "ticks": started_ticks}))
+        self._note(cmd_id, _running(cmd_id, pid, started_ticks))
 
     def ended(self, result: CommandResult) -> Utterance:
         """It has ended, and this is to be said of it; return how."""
@@ -123,7 +124,7 @@ class Journal:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
         fd = os.open(new, flags, 0o600)
         try:
-            _write_all(fd, data)
+            write_all(fd, data)
             os.fdatasync(fd)
             new.rename(self._path)
         except OSError:
@@ -192,19 +193,20 @@ def _learn(entry: Entry, name: bytes, fields: dict[str, object], line: bytes) ->
 
 
 def _lines_of(entry: Entry) -> Iterable[bytes]:
-    yield _line("RUN", {"cmd-id": entry.cmd_id})
+    yield _begun(entry.cmd_id)
     if entry.result is not None:
         yield CmdResult(result=entry.result).how_to_say().body
     elif entry.pid:
-        fields = {"cmd-id": entry.cmd_id, "pid": entry.pid, "ticks": entry.started_ticks}
-        yield _line("PID", fields)
+        yield _running(entry.cmd_id, entry.pid, entry.started_ticks)
+
+
+def _begun(cmd_id: str) -> bytes:
+    return _line("RUN", {"cmd-id": cmd_id})
+
+
+def _running(cmd_id: str, pid: int, started_ticks: int) -> bytes:
+    return _line("PID", {"cmd-id": cmd_id, "pid": pid, "ticks": started_ticks})
 
 
 def _line(name: str, fields: dict[str, object]) -> bytes:
     return name.encode() + b" " + json.dumps(fields).encode()
-
-
-def _write_all(fd: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]

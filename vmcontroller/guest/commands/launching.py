@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from vmcontroller.common.errors import VMControllerError
 from vmcontroller.common.model import CommandSpec
 from vmcontroller.common.spawning import Account, StartFailed, StartProblem
+from vmcontroller.common.whole_writes import write_all
 from vmcontroller.guest.commands.processes import MARKER
 
 _PUBLISHED = {
@@ -121,8 +122,6 @@ def _open_file(spec: CommandSpec) -> int:
 
 def _in_memory(data: bytes) -> int:
     fd = os.memfd_create("stdin", os.MFD_CLOEXEC)
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]
+    write_all(fd, data)
     os.lseek(fd, 0, os.SEEK_SET)
     return fd

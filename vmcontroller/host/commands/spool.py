@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from vmcontroller.common.copying.space import must_fit
+from vmcontroller.common.whole_writes import write_all_at
 
 
 class Spool:
@@ -27,11 +28,7 @@ class Spool:
         fd = os.open(self._directory / name, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             must_fit(fd, more_bytes=len(data), more_files=0, keep_reserve=True)
-            left = memoryview(data)
-            while left:
-                count = os.pwrite(fd, left, offset)
-                offset += count
-                left = left[count:]
+            write_all_at(fd, data, offset)
         finally:
             os.close(fd)
 
