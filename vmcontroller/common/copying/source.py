@@ -93,6 +93,24 @@ def must_be_file(found: os.stat_result, shown: str, advice: str = "") -> None:
         raise TransferFailed(Reason.NOT_A_FILE, f"{shown!r} is not a regular file")
 
 
+def open_file(place: Place, advice: str = "") -> int:
+    """Open the regular file that lies there for reading, and close the place.
+
+    Raises TransferFailed: NO_SUCH_FILE, IS_A_DIRECTORY (with `advice`), NOT_A_FILE,
+    PERMISSION_DENIED …
+    """
+    try:
+        found = place.kind()
+        # Looked at before it is opened too: opening a watchdog's device arms it.
+        if found is not None:
+            must_be_file(found, place.shown, advice)
+        flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_NOFOLLOW | os.O_CLOEXEC
+        with explained(place.shown):
+            return os.open(place.name, flags, dir_fd=place.directory_fd)
+    finally:
+        place.close()
+
+
 class SourceFile:
     """A regular file, open for reading, hashed as it is read: a Source."""
 
@@ -126,20 +144,8 @@ class SourceFile:
 
     @classmethod
     def open(cls, place: Place, *, holes: bool = False, owner: bool = False) -> SourceFile:
-        """Open what lies there, and close the place.
-
-        Raises TransferFailed: NO_SUCH_FILE, IS_A_DIRECTORY, NOT_A_FILE, PERMISSION_DENIED …
-        """
-        try:
-            found = place.kind()
-            # Looked at before it is opened too: opening a watchdog's device arms it.
-            if found is not None:
-                must_be_file(found, place.shown, _ADVICE)
-            flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_NOFOLLOW | os.O_CLOEXEC
-            with explained(place.shown):
-                fd = os.open(place.name, flags, dir_fd=place.directory_fd)
-        finally:
-            place.close()
+        """Open what lies there, and close the place; raises TransferFailed as open_file."""
+        fd = open_file(place, _ADVICE)
         try:
             return cls(fd, place.shown, holes=holes, owner=owner)
         except BaseException:
