@@ -15,7 +15,7 @@ from typing import Final
 
 from twisted.logger import Logger
 
-from vmcontroller.common.copying.leftovers import remove_at, temporary_name
+from vmcontroller.common.copying.leftovers import remove_at, temporary_path
 from vmcontroller.common.copying.source import Place
 
 TRANSFER_ID: Final = re.compile(r"[0-9A-Za-z-]{1,64}")
@@ -60,8 +60,7 @@ class Notes:
         """Note the temporary file that is about to be made; no copy fails for want of a note."""
         self._active.add(transfer_id)
         try:
-            directory = os.readlink(f"/proc/self/fd/{place.directory_fd}")
-            temporary = os.path.join(directory, temporary_name(place.name, transfer_id))
+            temporary = temporary_path(place, transfer_id)
             (self._folder / transfer_id).unlink(missing_ok=True)
             os.symlink(temporary, self._folder / transfer_id)
         except OSError as error:

@@ -11,7 +11,7 @@ import stat
 from collections.abc import Set as AbstractSet
 from typing import Final
 
-from vmcontroller.common.copying.source import open_below
+from vmcontroller.common.copying.source import Place, open_below
 from vmcontroller.common.copying.tree_removal import remove_tree
 
 _NAME_BYTES: Final = 128
@@ -22,6 +22,12 @@ _OWN_ID: Final = re.compile(r"[0-9a-f]{32}")
 def temporary_name(name: str, transfer_id: str) -> str:
     """Return the name under which a file is written; short enough whatever its own name is."""
     return f".{os.fsencode(name)[:_NAME_BYTES].decode(errors='ignore')}.vmcontroller-{transfer_id}"
+
+
+def temporary_path(place: Place, transfer_id: str) -> str:
+    """Return the whole path of that file, wherever its directory has been moved to meanwhile."""
+    directory = os.readlink(f"/proc/self/fd/{place.directory_fd}")
+    return os.path.join(directory, temporary_name(place.name, transfer_id))
 
 
 def is_temporary(name: str, transfer_id: str) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Final
 from uuid import uuid4
 
 from vmcontroller.common.errors import NoSuchCommand, NotConnected
@@ -16,9 +15,7 @@ from vmcontroller.host.commands.commands import Commands
 from vmcontroller.host.commands.record import Command, StdinState
 from vmcontroller.host.guests import Guest
 from vmcontroller.host.hypervisor.base import Vm
-
-MESSAGE_MAX_BYTES: Final = 1_000_000
-"""A request with all its guests is one message up to this size; beyond, each guest gets its own."""
+from vmcontroller.host.requests import COMMAND_MAX_BYTES
 
 
 class Batches:
@@ -62,7 +59,7 @@ class Batches:
                 cmd_ids={command.guest: command.cmd_id for command in commands},
                 spec=commands[0].spec,
             )
-            if len(word.how_to_say().body) <= MESSAGE_MAX_BYTES:
+            if len(word.how_to_say().body) <= COMMAND_MAX_BYTES:  # else each gets its own
                 self._world.say_to_all(word)
                 return
         for index, command in enumerate(commands):

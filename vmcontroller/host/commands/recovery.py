@@ -38,12 +38,14 @@ def recover(connection: sqlite3.Connection, spool: Spool) -> Found:
     sizes = spool.sizes()
     for command in rows.load(connection):
         files = {name: sizes.pop(file_of(command.cmd_id, name), None) for name in STREAMS}
-        if command.state is not CommandState.ENDED:
+        if command.state is CommandState.ENDED:
+            if _is_hurt(command, files):
+                hurt.append(command)
+            commands.append(_bare(command))
+        else:
             for name, size_bytes in files.items():
                 command.streams[name].found(size_bytes)
-        elif _is_hurt(command, files):
-            hurt.append(command)
-        commands.append(command if command.state is not CommandState.ENDED else _bare(command))
+            commands.append(command)
     if sizes:
         _log.info("{count} files of output of no command are removed", count=len(sizes))
         spool.remove(sizes)

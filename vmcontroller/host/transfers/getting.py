@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import posixpath
 from contextlib import suppress
 from dataclasses import replace
@@ -10,7 +9,7 @@ from dataclasses import replace
 from vmcontroller.common.copying.course import Course, hashing_s, is_lost
 from vmcontroller.common.copying.incoming import WINDOW_BYTES, Incoming
 from vmcontroller.common.copying.landing import KEPT_MODE
-from vmcontroller.common.copying.leftovers import temporary_name
+from vmcontroller.common.copying.leftovers import temporary_path
 from vmcontroller.common.copying.reasons import Reason
 from vmcontroller.common.copying.site import Site
 from vmcontroller.common.errors import TransferFailed
@@ -103,8 +102,7 @@ class Getting:
             roots = self._copy.world.roots(self._request.role)
             place = await course.uncut(roots.writable, self._request.local_path, self._name)
             site = self._site = Site(place, course.transfer_id, TERMS)
-            directory = os.readlink(f"/proc/self/fd/{place.directory_fd}")
-            self.temporary = os.path.join(directory, temporary_name(place.name, course.transfer_id))
+            self.temporary = temporary_path(place, course.transfer_id)
         if self._copy.found is not None and self.facts is not None and not site.has_landed:
             await course.uncut(_find, site, self.facts)
         if site.has_landed:

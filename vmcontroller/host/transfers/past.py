@@ -6,7 +6,7 @@ from typing import Final
 
 from vmcontroller.common.errors import NoSuchTransfer
 from vmcontroller.host.transfers.request import CopyRequest, Entry, Record, State
-from vmcontroller.host.transfers.world import World
+from vmcontroller.host.transfers.world import RESUMES_SINCE, World
 
 TOLD_S: Final = 3600.0
 TOLD_MOST: Final = 1000
@@ -46,7 +46,7 @@ class Past:
 
     def take(self, request: CopyRequest) -> Entry | None:
         """Return what is kept of the same copy, which is gone on with now."""
-        if request.protocol < 3:
+        if request.protocol < RESUMES_SINCE:
             return None
         for entry in reversed(self._entries.values()):
             if entry.request.key == request.key and entry.request.guest == request.guest:
