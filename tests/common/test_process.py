@@ -280,21 +280,3 @@ class WatchTests(_Children):
             os.close(fd)
         await ended
         self.assertEqual(descriptors(), before)
-
-
-class GroupTests(_Children):
-    """Signals to a child and what it started."""
-
-    async def test_group_after_the_childs_end(self) -> None:
-        """What a child left in its group is still reached, and only while it is there."""
-        read, write = os.pipe()
-        child, ended = self.run_child(
-            Launch(argv=["sh", "-c", "sleep 60 & exit 0"], env=ENV, stdout=write)
-        )
-        os.close(write)
-        await ended
-        self.assertTrue(child.group_remains())
-        child.signal_group(signal.SIGKILL)
-        self.assertEqual(os.read(read, 1), b"")  # the sleeper held the other end
-        os.close(read)
-        child.signal_group(signal.SIGKILL)

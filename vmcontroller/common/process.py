@@ -6,7 +6,6 @@ throws away what wait4 says of the child's resources. Linux 5.3 or newer.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import resource
 import select
@@ -152,34 +151,6 @@ class Child:
     def unwatch(self) -> None:
         """Take no more notice of its end; for a caller that ends before it."""
         self._watch.stop()
-
-    def signal_group(self, signum: signal.Signals) -> None:
-        """Send a signal to the child and to what it started in its group.
-
-        After the child's end it reaches what is left of the group, and never a stranger: the
-        kernel gives no new process the number of a group that has members.
-        """
-        if self.exit is not None and not self.group_remains():
-            return
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.pid, signum)
-
-    def group_remains(self) -> bool:
-        """Tell whether the child or any other process of its group is there."""
-        if self.exit is None:
-            return True
-        # A process of this number would be a stranger, and the group its own.
-        return not _answers(os.kill, self.pid) and _answers(os.killpg, self.pid)
-
-
-def _answers(signaller: Callable[[int, int], None], number: int) -> bool:
-    try:
-        signaller(number, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def start(reactor: IReactorFDSet, launch: Launch, on_exit: Callable[[Exit], None]) -> Child:
