@@ -111,12 +111,12 @@ class ChannelGuestTests(GuestTests, ChannelCase):
         data = os.urandom(20_000_000)
         sent, back = self.daemon.exchange / "large", self.daemon.exchange / "large-back"
         sent.write_bytes(data)
-        self.daemon.api.cpFileToVM(VM, str(sent), "/root/large")
-        digest = self.shell("sha256sum /root/large").split()[0]
+        self.daemon.api.cpFileToVM(VM, str(sent), "/var/tmp/large")
+        digest = self.shell("sha256sum /var/tmp/large").split()[0]
         self.assertEqual(digest, hashlib.sha256(data).hexdigest())
-        self.daemon.api.cpFileFromVM(VM, "/root/large", str(back))
+        self.daemon.api.cpFileFromVM(VM, "/var/tmp/large", str(back))
         self.assertEqual(back.read_bytes(), data)
-        self.shell("rm /root/large")
+        self.shell("rm /var/tmp/large")
 
     def test_both_ways_at_once(self) -> None:
         """A copy to the guest and much output from it do not hold each other."""
@@ -124,7 +124,7 @@ class ChannelGuestTests(GuestTests, ChannelCase):
         sent = self.daemon.exchange / "both"
         sent.write_bytes(os.urandom(5_000_000))
         cmd_id = api.runCmd(VM, "head", ["-c", "5000000", "/dev/zero"])
-        api.cpFileToVM(VM, str(sent), "/root/both")
+        api.cpFileToVM(VM, str(sent), "/var/tmp/both")
         self.assertEqual(api.waitCmd(cmd_id, DEADLINE_S)["exitCodeOrSignal"], 0)
         self.assertEqual(self.daemon.output(cmd_id, "stdout"), bytes(5_000_000))
 
@@ -135,16 +135,16 @@ class ChannelSessionTests(ChannelCase):
     def test_daemon_killed(self) -> None:
         """The next daemon finds the guest; what ran meanwhile has run once, to its end."""
         session = self.guest()["session"]
-        self.shell("rm -f /root/ran")
-        script = "echo begun >> /root/ran; sleep 6; echo ended >> /root/ran"
+        self.shell("rm -f /var/tmp/ran")
+        script = "echo begun >> /var/tmp/ran; sleep 6; echo ended >> /var/tmp/ran"
         self.daemon.api.runCmd(VM, "sh", ["-c", script])
-        until(lambda: self.shell("cat /root/ran"), "the command has begun")
+        until(lambda: self.shell("cat /var/tmp/ran"), "the command has begun")
         self.daemon.kill()
         self.daemon.start()
         self.daemon.api.ping(VM, 2 * HEART_BEAT_S)
         self.assertEqual(self.guest()["session"], session)
-        until(lambda: "ended" in self.shell("cat /root/ran"), "the command has ended")
-        self.assertEqual(self.shell("cat /root/ran"), "begun\nended\n")
+        until(lambda: "ended" in self.shell("cat /var/tmp/ran"), "the command has ended")
+        self.assertEqual(self.shell("cat /var/tmp/ran"), "begun\nended\n")
         held = "ls /var/lib/vmcontroller-guest/commands | wc -l"
         until(lambda: int(self.shell(held)) <= 1, "its result is acknowledged")
 
@@ -153,10 +153,10 @@ class ChannelSessionTests(ChannelCase):
         data = self.daemon.exchange / "interrupted"
         data.write_bytes(os.urandom(20_000_000))
         for copy in (
-            ["cpFileToVM", VM, str(data), "/root/interrupted"],
-            ["cpFileFromVM", VM, "/root/interrupted", str(data) + "-back"],
+            ["cpFileToVM", VM, str(data), "/var/tmp/interrupted"],
+            ["cpFileFromVM", VM, "/var/tmp/interrupted", str(data) + "-back"],
         ):
-            self.shell("head -c 20000000 /dev/urandom > /root/interrupted")
+            self.shell("head -c 20000000 /dev/urandom > /var/tmp/interrupted")
             client = subprocess.Popen(
                 ["python3", "-c", _CALL, self.daemon.url, *copy], stderr=subprocess.DEVNULL
             )
@@ -270,11 +270,11 @@ class ChannelSessionTests(ChannelCase):
         self.assertEqual(ports, ["org.qemu.guest_agent.0", "org.vmcontroller.agent.0"])
         rogue = self.daemon.exchange / "rogue.py"
         rogue.write_bytes(ROGUE.read_bytes())
-        self.daemon.api.cpFileToVM(VM, str(rogue), "/root/rogue.py")
-        self.daemon.api.runCmd(VM, "setsid", ["python3", "/root/rogue.py", theirs["id"]])
+        self.daemon.api.cpFileToVM(VM, str(rogue), "/var/tmp/rogue.py")
+        self.daemon.api.runCmd(VM, "setsid", ["python3", "/var/tmp/rogue.py", theirs["id"]])
         over = {None, mine["session"], "rogue"}
         until(lambda: self.guest().get("session", None) not in over, "its agent is back")
-        said = self.shell("cat /root/rogue.log")
+        said = self.shell("cat /var/tmp/rogue.log")
         self.assertEqual(re.findall("guest-id:(.*)", said), [mine["id"]] * 2)
         self.assertIn("may not", said)
         self.assertEqual(self.guest(OTHER)["session"], theirs["session"])
