@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from vmcontroller.common.words.commands import STREAMS
+from vmcontroller.host.callers import EXEC
 from vmcontroller.host.requests import RunRequest, run_request
 from vmcontroller.host.xmlrpc.command_kinds import SignalName, Vms
 from vmcontroller.host.xmlrpc.kinds import Choice, Content, Seconds, Text, Whole
@@ -78,6 +79,7 @@ def _request(arg: Mapping[str, Any]) -> RunRequest:
 COMMAND_METHODS: Final = (
     Method(
         name="runCmd",
+        role=EXEC,
         target=lambda door, arg: door.operations.run_cmd(arg["vm"], _request(arg)),
         parameters=(VM, *_RUN),
         returns="string",
@@ -89,6 +91,7 @@ COMMAND_METHODS: Final = (
     ),
     Method(
         name="runCmdOnAll",
+        role=EXEC,
         target=lambda door, arg: door.operations.run_cmd_on_all(arg["vms"], _request(arg)),
         parameters=(
             Parameter(
@@ -108,6 +111,7 @@ COMMAND_METHODS: Final = (
     ),
     Method(
         name="waitCmdOnAll",
+        role=EXEC,
         target=lambda door, arg: door.operations.wait_cmd_on_all(arg["batchId"], arg["timeout"]),
         parameters=(
             Parameter(
@@ -126,6 +130,7 @@ COMMAND_METHODS: Final = (
     ),
     Method(
         name="waitCmd",
+        role=EXEC,
         target=lambda door, arg: door.operations.wait_cmd(arg["cmdId"], arg["timeout"]),
         parameters=(
             CMD_ID,
@@ -139,6 +144,7 @@ COMMAND_METHODS: Final = (
     ),
     Method(
         name="listFinishedCmds",
+        role=EXEC,
         target=lambda door, _: door.operations.list_finished_cmds(),
         returns="struct",
         answer="Id → details, as `getCmdDetails`.",
@@ -147,6 +153,7 @@ COMMAND_METHODS: Final = (
     ),
     Method(
         name="getCmdResults",
+        role=EXEC,
         target=lambda door, arg: door.operations.get_cmd_results(arg["cmdId"]),
         parameters=(CMD_ID,),
         returns="struct",
@@ -157,6 +164,7 @@ COMMAND_METHODS: Final = (
     ),
     Method(
         name="getCmdDetails",
+        role=EXEC,
         target=lambda door, arg: door.operations.get_cmd_details(arg["cmdId"]),
         parameters=(CMD_ID,),
         returns="struct",
@@ -176,6 +184,7 @@ COMMAND_METHODS: Final = (
     ),
     Method(
         name="getCmdOutput",
+        role=EXEC,
         target=lambda door, arg: door.operations.get_cmd_output(
             arg["cmdId"], arg["stream"], arg["offset"], arg["length"], arg["timeout"]
         ),
@@ -210,6 +219,7 @@ COMMAND_METHODS: Final = (
     ),
     Method(
         name="killCmd",
+        role=EXEC,
         target=lambda door, arg: door.operations.kill_cmd(arg["cmdId"], arg["signal"]),
         parameters=(
             CMD_ID,
@@ -229,6 +239,7 @@ COMMAND_METHODS: Final = (
     ),
     Method(
         name="sendCmdStdin",
+        role=EXEC,
         target=lambda door, arg: door.operations.send_cmd_stdin(arg["cmdId"], arg["data"]),
         parameters=(
             CMD_ID,
@@ -247,6 +258,7 @@ COMMAND_METHODS: Final = (
     ),
     Method(
         name="closeCmdStdin",
+        role=EXEC,
         target=lambda door, arg: door.operations.close_cmd_stdin(arg["cmdId"]),
         parameters=(CMD_ID,),
         returns="boolean",
@@ -256,6 +268,7 @@ COMMAND_METHODS: Final = (
     ),
     Method(
         name="forgetCmd",
+        role=EXEC,
         target=lambda door, arg: door.operations.forget_cmd(arg["cmdId"]),
         parameters=(CMD_ID,),
         returns="boolean",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from vmcontroller.host.callers import FILES
 from vmcontroller.host.transfers.request import CopyOptions
 from vmcontroller.host.xmlrpc.kinds import Flag, Option, Options, Text
 from vmcontroller.host.xmlrpc.literals import OldPath
@@ -58,6 +59,7 @@ _RECORD: Final = (
 COPY_METHODS: Final = (
     Method(
         name="cpFileToVM",
+        role=FILES,
         target=lambda door, arg: door.operations.cp_file_to_vm(
             arg["vm"], arg["localPath"], arg["remotePath"], arg["options"]
         ),
@@ -88,6 +90,7 @@ COPY_METHODS: Final = (
     ),
     Method(
         name="cpFileFromVM",
+        role=FILES,
         target=lambda door, arg: door.operations.cp_file_from_vm(
             arg["vm"], arg["remotePath"], arg["localPath"], arg["options"]
         ),
@@ -115,6 +118,7 @@ COPY_METHODS: Final = (
     ),
     Method(
         name="listTransfers",
+        role=FILES,
         target=lambda door, arg: door.operations.list_transfers(arg["vm"]),
         parameters=(
             Parameter(
@@ -131,6 +135,7 @@ COPY_METHODS: Final = (
     ),
     Method(
         name="getTransfer",
+        role=FILES,
         target=lambda door, arg: door.operations.get_transfer(arg["transferId"]),
         parameters=(_TRANSFER_ID,),
         returns="struct",
@@ -140,6 +145,7 @@ COPY_METHODS: Final = (
     ),
     Method(
         name="cancelTransfer",
+        role=FILES,
         target=lambda door, arg: door.operations.cancel_transfer(arg["transferId"]),
         parameters=(_TRANSFER_ID,),
         returns="boolean",

@@ -9,6 +9,7 @@ from xmlrpc.client import Fault
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from vmcontroller.host.callers import Caller
 from vmcontroller.host.xmlrpc.faults import expected_fault, internal_fault
 from vmcontroller.host.xmlrpc.introspection import lookup
 from vmcontroller.host.xmlrpc.method import Method
@@ -17,29 +18,24 @@ from vmcontroller.host.xmlrpc.table import METHODS
 
 
 class Dispatcher:
-    """The Door that calls are made through (`method.Door`)."""
+    """Makes calls for those who may, and Faults of what they raise."""
 
     _log = Logger()
 
     def __init__(self, operations: Operations) -> None:
         self.operations = operations
 
-    @property
-    def methods(self) -> Mapping[str, Method]:
-        """Every method by each of its wire names."""
-        return METHODS
+    async def call(self, caller: Caller, name: str, params: Sequence[object]) -> object:
+        """Call a method by its wire name, as `caller`.
 
-    async def call(self, name: str, params: Sequence[object]) -> object:
-        """Call a method by its wire name.
-
-        Raises NoSuchMethod and BadArgument before anything is done, and what the method raises.
+        Raises NoSuchMethod, AccessDenied and BadArgument before anything is done, and what the
+        method raises.
         """
-        method = lookup(self, name)
-        return await method.target(self, method.bind(params))
+        return await CallersDoor(self, caller).call(name, params)
 
     def only_waits(self, name: str) -> bool:
         """Tell whether a call may be cancelled when nobody waits for its answer any more."""
-        method = self.methods.get(name)
+        method = METHODS.get(name)
         return method is not None and method.only_waits
 
     def fault_of(self, error: Exception, name: str) -> Fault:
@@ -58,3 +54,31 @@ class Dispatcher:
             )
             fault = internal_fault(incident)
         return fault
+
+
+class CallersDoor:
+    """What the methods that one caller calls work on (`method.Door`)."""
+
+    def __init__(self, dispatcher: Dispatcher, caller: Caller) -> None:
+        self._dispatcher = dispatcher
+        self.caller = caller
+
+    @property
+    def operations(self) -> Operations:
+        """The use cases."""
+        return self._dispatcher.operations
+
+    @property
+    def methods(self) -> Mapping[str, Method]:
+        """Every method by each of its wire names."""
+        return METHODS
+
+    async def call(self, name: str, params: Sequence[object]) -> object:
+        """Call a method by its wire name; see Dispatcher.call."""
+        method = lookup(self, name)
+        self.caller.must(method.role, method.name)
+        return await method.target(self, method.bind(params))
+
+    def fault_of(self, error: Exception, name: str) -> Fault:
+        """Return the Fault for what a call raised; see Dispatcher.fault_of."""
+        return self._dispatcher.fault_of(error, name)

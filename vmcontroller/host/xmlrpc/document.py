@@ -43,6 +43,7 @@ def help_text(method: Method) -> str:
             f"    {option.key} ({option.kind.wire}): {option.doc}" for option in _options(parameter)
         ]
     lines.append(f"Answers {method.returns}: {method.answer}")
+    lines.append(f"Needs the role {method.role}.")
     if method.aliases:
         lines.append(f"Also called {', '.join(method.aliases)}.")
     lines.append(f"Example: {method.example}")
@@ -58,7 +59,14 @@ def page(methods: Iterable[Method]) -> str:
 
 
 def _section(method: Method) -> str:
-    lines = [f"### {method.name}", "", f"`{method.usage}` → {method.returns}", "", method.doc, ""]
+    lines = [
+        f"### {method.name}",
+        "",
+        f"`{method.usage}` → {method.returns}, for the role `{method.role}`",
+        "",
+        method.doc,
+        "",
+    ]
     if method.parameters:
         lines += ["| parameter | type | default | |", "|---|---|---|---|"]
         for parameter in method.parameters:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from vmcontroller.host.callers import READ
 from vmcontroller.host.xmlrpc.kinds import Seconds
 from vmcontroller.host.xmlrpc.method import Method, Parameter
 from vmcontroller.host.xmlrpc.parameters import VM, WAIT_MAX_S
@@ -20,6 +21,7 @@ _GUEST = (
 GUEST_METHODS: Final = (
     Method(
         name="ping",
+        role=READ,
         target=lambda door, arg: door.operations.ping(arg["vm"], arg["timeout_secs"]),
         parameters=(
             VM,
@@ -38,6 +40,7 @@ GUEST_METHODS: Final = (
     ),
     Method(
         name="getGuest",
+        role=READ,
         target=lambda door, arg: door.operations.get_guest(arg["vm"]),
         parameters=(VM,),
         returns="struct",
@@ -47,6 +50,7 @@ GUEST_METHODS: Final = (
     ),
     Method(
         name="listGuests",
+        role=READ,
         target=lambda door, _: door.operations.list_guests(),
         returns="struct",
         answer="Name of the VM → what `getGuest` answers of it.",
@@ -55,6 +59,7 @@ GUEST_METHODS: Final = (
     ),
     Method(
         name="getBrokerStats",
+        role=READ,
         target=lambda door, _: door.operations.get_broker_stats(),
         returns="struct",
         answer="A struct: `connections`, with a session or not; `roles` (`host`, `guest`, `bulk` "

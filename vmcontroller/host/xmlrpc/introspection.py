@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from vmcontroller.common.errors import BadArgument, NoSuchMethod
+from vmcontroller.host.callers import READ
 from vmcontroller.host.xmlrpc.document import help_text
 from vmcontroller.host.xmlrpc.kinds import Calls, Text
 from vmcontroller.host.xmlrpc.method import Door, Method, Parameter
@@ -74,6 +75,7 @@ def unique(methods: Mapping[str, Method]) -> Sequence[Method]:
 INTROSPECTION: Final = (
     Method(
         name="help",
+        role=READ,
         target=_help,
         parameters=(
             Parameter(
@@ -90,6 +92,7 @@ INTROSPECTION: Final = (
     ),
     Method(
         name="system.listMethods",
+        role=READ,
         target=_list_methods,
         returns="array",
         answer="Their names, aliases among them.",
@@ -98,6 +101,7 @@ INTROSPECTION: Final = (
     ),
     Method(
         name="system.methodHelp",
+        role=READ,
         target=_method_help,
         parameters=(_METHOD_NAME,),
         returns="string",
@@ -107,6 +111,7 @@ INTROSPECTION: Final = (
     ),
     Method(
         name="system.methodSignature",
+        role=READ,
         target=_method_signature,
         parameters=(_METHOD_NAME,),
         returns="array",
@@ -117,6 +122,7 @@ INTROSPECTION: Final = (
     ),
     Method(
         name=_MULTICALL,
+        role=READ,
         target=_multicall,
         parameters=(
             Parameter(

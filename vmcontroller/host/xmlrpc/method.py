@@ -8,6 +8,7 @@ from typing import Any, Final, Protocol
 from xmlrpc.client import Fault
 
 from vmcontroller.common.errors import BadArgument
+from vmcontroller.host.callers import Caller
 from vmcontroller.host.xmlrpc.kinds import Kind
 from vmcontroller.host.xmlrpc.operations_protocol import Operations
 
@@ -45,12 +46,17 @@ class Door(Protocol):
         ...
 
     @property
+    def caller(self) -> Caller:
+        """Who makes this call."""
+        ...
+
+    @property
     def methods(self) -> Mapping[str, Method]:
         """Every method by each of its wire names."""
         ...
 
     async def call(self, name: str, params: Sequence[object]) -> object:
-        """Check the arguments and call; raises what the method raises."""
+        """Check the caller's role and the arguments, and call; raises what the method raises."""
         ...
 
     def fault_of(self, error: Exception, name: str) -> Fault:
@@ -63,6 +69,8 @@ class Method:
     """One method of the API."""
 
     name: str
+    role: str
+    """What a caller must be (host.callers)."""
     target: Callable[[Door, Mapping[str, Any]], Awaitable[object]]
     """Takes the door and the checked values by parameter name."""
     returns: str

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final, Protocol, TypeVar
 
@@ -21,6 +22,7 @@ from twisted.web.server import NOT_DONE_YET, Request
 from typing_extensions import override
 
 from vmcontroller.common.background import in_background
+from vmcontroller.host.callers import ANYONE
 from vmcontroller.host.xmlrpc.dispatch import Dispatcher
 from vmcontroller.host.xmlrpc.limits import BoundedSite
 from vmcontroller.host.xmlrpc.marshal import is_large, read_call, write_answer, write_fault
@@ -104,7 +106,7 @@ class CallResource(Bare):
         exchange.answer(response)
 
     def _call(self, exchange: _Exchange, name: str, params: Sequence[object]) -> Deferred[object]:
-        call = Deferred.fromCoroutine(self._dispatcher.call(name, params))
+        call = Deferred.fromCoroutine(self._dispatcher.call(exchange.caller, name, params))
         if self._dispatcher.only_waits(name):
             exchange.waiting = call
         return call
@@ -119,6 +121,7 @@ class _Exchange:
     def __init__(self, request: Request) -> None:
         self._request = request
         self.client = str(request.getClientAddress())
+        self.caller = replace(ANYONE, address=self.client)
         self.given_up = False
         self.waiting: Deferred[object] | None = None
         """To be cancelled when nobody waits for it any more."""

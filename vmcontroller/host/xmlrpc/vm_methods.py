@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from vmcontroller.host.callers import ADMIN, OPERATE, READ
 from vmcontroller.host.xmlrpc.kinds import Text
 from vmcontroller.host.xmlrpc.method import Method, Parameter
 from vmcontroller.host.xmlrpc.parameters import CREATE_OPTIONS, GUI_MODE, VM
@@ -11,6 +12,7 @@ from vmcontroller.host.xmlrpc.parameters import CREATE_OPTIONS, GUI_MODE, VM
 VM_METHODS: Final = (
     Method(
         name="createVM",
+        role=ADMIN,
         target=lambda door, arg: door.operations.create_vm(arg["vm"], arg["image"], arg["options"]),
         parameters=(
             Parameter(
@@ -34,6 +36,7 @@ VM_METHODS: Final = (
     ),
     Method(
         name="removeVM",
+        role=ADMIN,
         target=lambda door, arg: door.operations.remove_vm(arg["vm"]),
         parameters=(VM,),
         returns="array",
@@ -43,6 +46,7 @@ VM_METHODS: Final = (
     ),
     Method(
         name="start",
+        role=OPERATE,
         target=lambda door, arg: door.operations.start(arg["vm"]),
         parameters=(VM, GUI_MODE),
         returns="boolean",
@@ -52,6 +56,7 @@ VM_METHODS: Final = (
     ),
     Method(
         name="shutdown",
+        role=OPERATE,
         target=lambda door, arg: door.operations.shutdown(arg["vm"]),
         parameters=(VM,),
         returns="boolean",
@@ -61,6 +66,7 @@ VM_METHODS: Final = (
     ),
     Method(
         name="reset",
+        role=OPERATE,
         target=lambda door, arg: door.operations.reset(arg["vm"]),
         parameters=(VM,),
         returns="boolean",
@@ -70,6 +76,7 @@ VM_METHODS: Final = (
     ),
     Method(
         name="powerOff",
+        role=OPERATE,
         target=lambda door, arg: door.operations.power_off(arg["vm"]),
         parameters=(VM,),
         returns="boolean",
@@ -79,6 +86,7 @@ VM_METHODS: Final = (
     ),
     Method(
         name="pause",
+        role=OPERATE,
         target=lambda door, arg: door.operations.pause(arg["vm"]),
         parameters=(VM,),
         returns="boolean",
@@ -88,6 +96,7 @@ VM_METHODS: Final = (
     ),
     Method(
         name="resume",
+        role=OPERATE,
         aliases=("unpause",),
         target=lambda door, arg: door.operations.resume(arg["vm"]),
         parameters=(VM,),
@@ -98,6 +107,7 @@ VM_METHODS: Final = (
     ),
     Method(
         name="getState",
+        role=READ,
         target=lambda door, arg: door.operations.get_state(arg["vm"]),
         parameters=(VM,),
         returns="string",
@@ -107,6 +117,7 @@ VM_METHODS: Final = (
     ),
     Method(
         name="listVMs",
+        role=READ,
         aliases=("listAvailableVMs",),
         target=lambda door, _: door.operations.list_vms(),
         returns="array",
@@ -116,6 +127,7 @@ VM_METHODS: Final = (
     ),
     Method(
         name="listVMsWithState",
+        role=READ,
         target=lambda door, _: door.operations.list_vms_with_state(),
         returns="struct",
         answer="Name → state.",
@@ -124,6 +136,7 @@ VM_METHODS: Final = (
     ),
     Method(
         name="listRunningVMs",
+        role=READ,
         target=lambda door, _: door.operations.list_running_vms(),
         returns="array",
         answer="Their names.",
@@ -132,6 +145,7 @@ VM_METHODS: Final = (
     ),
     Method(
         name="getIdsToNamesMapping",
+        role=READ,
         target=lambda door, _: door.operations.get_ids_to_names_mapping(),
         returns="struct",
         answer="MAC address → name.",
@@ -140,6 +154,7 @@ VM_METHODS: Final = (
     ),
     Method(
         name="getNamesToIdsMapping",
+        role=READ,
         target=lambda door, _: door.operations.get_names_to_ids_mapping(),
         returns="struct",
         answer="Name → MAC address.",
@@ -148,6 +163,7 @@ VM_METHODS: Final = (
     ),
     Method(
         name="states",
+        role=READ,
         target=lambda door, _: door.operations.states(),
         returns="struct",
         answer="State → a number that stands for it.",
@@ -156,6 +172,7 @@ VM_METHODS: Final = (
     ),
     Method(
         name="version",
+        role=READ,
         target=lambda door, _: door.operations.version(),
         returns="string",
         answer="The version.",
