@@ -59,14 +59,8 @@ def page(methods: Iterable[Method]) -> str:
 
 
 def _section(method: Method) -> str:
-    lines = [
-        f"### {method.name}",
-        "",
-        f"`{method.usage}` → {method.returns}, for the role `{method.role}`",
-        "",
-        method.doc,
-        "",
-    ]
+    lines = [f"### {method.name}", "", f"`{method.usage}` → {method.returns}", ""]
+    lines += [method.doc, "", f"For the role `{method.role}`.", ""]
     if method.parameters:
         lines += ["| parameter | type | default | |", "|---|---|---|---|"]
         for parameter in method.parameters:
