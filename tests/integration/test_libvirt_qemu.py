@@ -28,7 +28,7 @@ from vmcontroller.host.hypervisor.base import (
     VmSpec,
     VmState,
 )
-from vmcontroller.host.hypervisor.libvirt import domain_xml
+from vmcontroller.host.hypervisor.libvirt import domain_view, domain_xml
 from vmcontroller.host.hypervisor.libvirt.backend import LibvirtHypervisor
 
 URI = "qemu:///system"
@@ -151,7 +151,7 @@ class RealQemuTests(TestCase):
         """What we write passes libvirt's schema, and is marked as made here."""
         vm = await self.make(network="nat", boot=DirectBoot(kernel="/k", cmdline="a=<b> &c"))
         self.keeper.defineXMLFlags(self.definition(vm), libvirt.VIR_DOMAIN_DEFINE_VALIDATE)
-        self.assertEqual(domain_xml.parse(self.definition(vm)).macs, vm.macs)
+        self.assertEqual(domain_view.parse(self.definition(vm)).macs, vm.macs)
         root = ET.fromstring(self.definition(vm))
         self.assertIsNotNone(root.find(f"metadata/{{{domain_xml.NAMESPACE}}}made-here"))
         self.assertEqual(root.findtext("os/kernel"), "/k")

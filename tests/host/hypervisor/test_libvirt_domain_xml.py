@@ -11,15 +11,13 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from vmcontroller.common.channel import CHANNEL_NAME
 from vmcontroller.host.hypervisor.base import DirectBoot, DiskImage, VmDisk
-from vmcontroller.host.hypervisor.libvirt.domain_xml import (
+from vmcontroller.host.hypervisor.libvirt.domain_told import (
     BROKER_KEY,
     CREDENTIAL_KEY,
-    NAMESPACE,
-    DomainPlan,
-    build,
-    parse,
     with_told,
 )
+from vmcontroller.host.hypervisor.libvirt.domain_view import parse
+from vmcontroller.host.hypervisor.libvirt.domain_xml import NAMESPACE, DomainPlan, build
 
 PLAN = DomainPlan(
     domain_type="qemu",

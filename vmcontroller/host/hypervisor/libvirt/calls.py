@@ -18,7 +18,7 @@ import libvirt
 from vmcontroller.common.credentials import Credential
 from vmcontroller.common.errors import InvalidState, NoSuchVM, VMExists
 from vmcontroller.host.hypervisor.base import AgentAddress, Vm, VmState
-from vmcontroller.host.hypervisor.libvirt import domain_xml, host_xml
+from vmcontroller.host.hypervisor.libvirt import domain_told, domain_view, domain_xml, host_xml
 from vmcontroller.host.hypervisor.libvirt.broker_address import broker_for
 from vmcontroller.host.hypervisor.libvirt.drivers import Driver
 from vmcontroller.host.hypervisor.libvirt.states import vm_state
@@ -63,7 +63,7 @@ def listing(connection: Any, *, is_local: bool) -> Listing:
         try:
             uuid = domain.UUIDString()
             state, reason = domain.state()
-            view = domain_xml.parse(domain.XMLDesc(0))
+            view = domain_view.parse(domain.XMLDesc(0))
         except libvirt.libvirtError as error:
             if error.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN:
                 raise
@@ -77,7 +77,7 @@ def _uuids(connection: Any, flags: int) -> frozenset[str]:
     return frozenset(domain.UUIDString() for domain in connection.listAllDomains(flags))
 
 
-def _vm(view: domain_xml.DomainView, state: VmState, *, is_local: bool) -> Vm:
+def _vm(view: domain_view.DomainView, state: VmState, *, is_local: bool) -> Vm:
     disks = view.disks
     if is_local:
         disks = tuple(replace(disk, path=os.path.realpath(disk.path)) for disk in disks)
@@ -98,7 +98,7 @@ def unused_mac(connection: Any) -> str:
     used = {
         mac
         for domain in connection.listAllDomains(0)
-        for mac in domain_xml.parse(domain.XMLDesc(0)).macs
+        for mac in domain_view.parse(domain.XMLDesc(0)).macs
     }
     while True:
         mac = "52:54:00:" + secrets.token_bytes(3).hex(":").upper()
@@ -121,7 +121,7 @@ def define(connection: Any, plan: domain_xml.DomainPlan, *, is_local: bool) -> V
         if _has_name(connection, plan.name):
             raise VMExists(plan.name) from error
         raise
-    return _vm(domain_xml.parse(text), VmState.POWERED_OFF, is_local=is_local)
+    return _vm(domain_view.parse(text), VmState.POWERED_OFF, is_local=is_local)
 
 
 def _has_name(connection: Any, name: str) -> bool:
@@ -214,16 +214,16 @@ def start(connection: Any, agent: AgentAddress) -> Operation:
 
     def act(domain: Any) -> None:
         text = domain.XMLDesc(_DEFINITION)
-        view = domain_xml.parse(text)
+        view = domain_view.parse(text)
         reachable: list[str] = []
         for name in view.networks:
             network = connection.networkLookupByName(name)
             _activate(network)
             reachable += host_xml.network_addresses(network.XMLDesc(0))
         # A machine without a NIC reaches no address: its agent takes the channel.
-        told = {domain_xml.BROKER_KEY: broker_for(agent, reachable) if view.macs else ""}
+        told = {domain_told.BROKER_KEY: broker_for(agent, reachable) if view.macs else ""}
         if agent.credential is not None:
-            told[domain_xml.CREDENTIAL_KEY] = agent.credential.written
+            told[domain_told.CREDENTIAL_KEY] = agent.credential.written
         _redefine(connection, text, told)
         domain.create()
 
@@ -232,7 +232,7 @@ def start(connection: Any, agent: AgentAddress) -> Operation:
 
 def tell(connection: Any, credential: Credential) -> Operation:
     """Put a credential into a machine's definition."""
-    told = {domain_xml.CREDENTIAL_KEY: credential.written}
+    told = {domain_told.CREDENTIAL_KEY: credential.written}
     return Operation(
         name="tell",
         allowed=frozenset(VmState),
@@ -241,7 +241,7 @@ def tell(connection: Any, credential: Credential) -> Operation:
 
 
 def _redefine(connection: Any, text: str, told: Mapping[str, str]) -> None:
-    changed = domain_xml.with_told(text, told)
+    changed = domain_told.with_told(text, told)
     if changed is not None:
         connection.defineXML(changed)
 
