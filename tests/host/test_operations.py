@@ -29,6 +29,7 @@ from vmcontroller.common.words.presence import Descriptor, Hello
 from vmcontroller.common.words.running import CmdSignalled, CmdUsage
 from vmcontroller.host.adoption import Adoption
 from vmcontroller.host.directory import Directory
+from vmcontroller.host.events.events import Events
 from vmcontroller.host.hypervisor.base import AgentAddress, VmState
 from vmcontroller.host.identity.credentials import Credentials
 from vmcontroller.host.operations.operations import Operations
@@ -84,6 +85,7 @@ class OperationsTests(SynchronousTestCase):
             transfers=self.conversation.transfers,
             broker_addresses=Addresses(),
             events=RecentEvents(lambda: 7.0),
+            event_log=Events(clock=self.clock, wall_s=lambda: 7.0),
             stop_timeout_s=100,
         )
         self.now(self.hypervisor.open(self.operations.vm_changed))

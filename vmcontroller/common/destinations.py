@@ -16,6 +16,9 @@ CONNECTIONS = "/topic/vmcontroller_connections"
 BULK = "/topic/vmcontroller_bulk"
 """Host to one guest's connection for bulk: what files hold."""
 
+EVENTS = "/topic/vmcontroller_events"
+"""Host to monitors: what happens, as JSON. Guests have no business there."""
+
 CONNECTION_KIND = "vmcontroller-connection"
 """The header of CONNECT that marks a guest's second connection: its value is then KIND_BULK.
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from socket import gethostname
 from typing import Any
 
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -16,6 +17,7 @@ from twisted.logger import Logger
 from vmcontroller.common.background import Repeated, in_background, pause
 from vmcontroller.common.config import HostConfig
 from vmcontroller.common.copying.course import Way, threads_of
+from vmcontroller.common.destinations import EVENTS
 from vmcontroller.common.errors import ConfigError, VMControllerError
 from vmcontroller.common.model import GuestId
 from vmcontroller.host.adoption import Adoption
@@ -35,6 +37,9 @@ from vmcontroller.host.conversation import Conversation
 from vmcontroller.host.descriptors import raise_descriptor_limit
 from vmcontroller.host.directory import Directory
 from vmcontroller.host.door import open_door
+from vmcontroller.host.events.events import Events
+from vmcontroller.host.events.log import Kind
+from vmcontroller.host.events.sources import Sources
 from vmcontroller.host.hypervisor.base import Hypervisor, Vm, VmChanged
 from vmcontroller.host.hypervisor.registry import hypervisor_from
 from vmcontroller.host.identity.credential_store import open_credentials
@@ -82,6 +87,10 @@ class HostDaemon:
             config=config.broker, broker=self.broker, hypervisor=self.hypervisor
         )
         self._directory = Directory(clock=reactor, hypervisor=self.hypervisor)
+        self._event_log = Events(
+            clock=reactor, wall_s=time.time, publish=self._publish, host=gethostname()
+        )
+        self._sources = Sources(self._event_log, self._directory.last_known)
         self._build_conversation()
         self._build_work()
         self._build_adoption()
@@ -104,6 +113,8 @@ class HostDaemon:
             clock=self._reactor,
             send=self._send,
             gc_grace_s=self._config.guests.gc_grace,
+            agent_up=self._sources.agent_up,
+            agent_gone=self._sources.agent_gone,
         )
         self._client = BrokerSession(
             config=self._config.broker,
@@ -134,6 +145,7 @@ class HostDaemon:
                 roots=roots.of,
                 ledger=Ledger(self._state_dir.transfers),
                 resume_grace_s=files.resume_grace,
+                ended=self._sources.transfer_ended,
             )
         )
         self._commands = Commands(
@@ -147,6 +159,7 @@ class HostDaemon:
                 open_file=roots.readable,
                 in_thread=self._in_thread,
                 in_writer=self._writer,
+                ended=self._sources.command_ended,
             ),
             state_dir=self._state_dir.path,
             config=self._config.commands,
@@ -188,6 +201,7 @@ class HostDaemon:
             transfers=self._transfers,
             broker_addresses=self._addresses,
             events=self._events,
+            event_log=self._event_log,
             stop_timeout_s=self._config.guests.stop_timeout,
         )
 
@@ -208,6 +222,7 @@ class HostDaemon:
                 "broker", f"port {self._config.broker.port}", "no address can be listened on"
             )
         self._ports = await open_door(self._config.xmlrpc, self.operations, self._reactor)
+        self._event_log.note(Kind.DAEMON_STARTED)
         for work in self._repeated:
             work.start()
         for port in self._ports:
@@ -228,6 +243,7 @@ class HostDaemon:
         await self._commands.stop()
         self._writer.stop()
         await self._transfers.stop()
+        self._event_log.stop()
         await self._client.stop()
         await self.broker.stopService()
         await self.hypervisor.close()
@@ -266,12 +282,14 @@ class HostDaemon:
         if not self._config.broker.is_external:
             await self._adoption.follow()
             self._channels.look_soon()
+        self._sources.found(await self._directory.current())
 
     def _keep_house(self) -> None:
         self._conversation.guests.expire(self._reactor.seconds())
         self._transfers.expire()
 
     def _vm_changed(self, change: VmChanged) -> None:
+        self._sources.vm_changed(change)
         self.operations.vm_changed(change)
         if not self._config.broker.is_external:
             self._channels.changed(change)
@@ -292,6 +310,9 @@ class HostDaemon:
         if self._client.running:  # else it is us who stop
             self._log.warn("the daemon lost the broker: {reason}", reason=reason)
             self._transfers.broker_lost(f"the daemon lost the broker: {reason}")
+
+    def _publish(self, event: bytes) -> None:
+        self._send(EVENTS, event, {"content-type": "application/json"})
 
     def _send(self, destination: str, body: bytes, headers: Mapping[str, str]) -> None:
         self._client.send(destination, body, headers)

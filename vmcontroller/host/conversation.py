@@ -76,8 +76,13 @@ class Conversation(TransferEars):
         clock: IReactorTime,
         send: Callable[[str, bytes, Mapping[str, str]], None],
         gc_grace_s: float,
+        agent_up: Callable[[Guest], None] = lambda _: None,
+        agent_gone: Callable[[Guest, str], None] = lambda _, __: None,
     ) -> None:
-        """`send` gives a message to the broker: destination, body, headers."""
+        """`send` gives a message to the broker: destination, body, headers.
+
+        `agent_up` gets each agent that comes, `agent_gone` each that goes, and why.
+        """
         self._clock = clock
         self._send = send
         self._session = str(uuid4())
@@ -85,6 +90,8 @@ class Conversation(TransferEars):
         self._pings: dict[str, tuple[GuestId, Deferred[None]]] = {}
         self._probes: dict[GuestId, tuple[str, float]] = {}
         """Pings that only measure: one a guest, and when it was sent."""
+        self._agent_up = agent_up
+        self._agent_gone = agent_gone
         self.guests = Guests(gc_grace_s=gc_grace_s, gone=self._gone)
         self.commands: Commands
         self.owing: Owing | None = None
@@ -154,6 +161,7 @@ class Conversation(TransferEars):
         if more is not None:
             self._log.info("guest {guest} is gone: {why}{more}", guest=guest.id, why=why, more=more)
         self._probes.pop(guest.id, None)
+        self._agent_gone(guest, why)
         self.transfers.guest_lost(guest.id, why)
 
     def _line_due(self, kind: str, guest: GuestId) -> str | None:
@@ -175,6 +183,9 @@ class Conversation(TransferEars):
         before = self.guests.hello(record)
         more = None
         if before is None or before.session != word.session:
+            if before is not None:
+                self._agent_gone(before, "it was started anew")
+            self._agent_up(record)
             more = self._line_due("came", guest)
         if more is not None:
             self._log.info(

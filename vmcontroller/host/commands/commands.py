@@ -270,6 +270,7 @@ class Commands:
         self.feeding.has_ended(command)
         self._ends.wake(command.cmd_id)
         self._news.wake(command.cmd_id)
+        self.world.ended(command)
         if command.told:
             with contextlib.suppress(NotConnected):  # then when the result is said again
                 self.world.say(command.guest, CmdStored(cmd_id=command.cmd_id))

@@ -11,6 +11,7 @@ from vmcontroller.common.copying.course import InThread
 from vmcontroller.common.copying.source import Place
 from vmcontroller.common.model import GuestId
 from vmcontroller.common.words.ears import Word
+from vmcontroller.host.commands.record import Command
 from vmcontroller.host.guests import Guest
 
 
@@ -34,3 +35,5 @@ class CommandWorld:
     """Runs what blocks."""
     in_writer: InThread
     """The same, one thing at a time and with no other work before it."""
+    ended: Callable[[Command], None] = lambda _: None
+    """Gets each command whose end is stored."""

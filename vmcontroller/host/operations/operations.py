@@ -14,9 +14,11 @@ from vmcontroller.host.commands.commands import Commands
 from vmcontroller.host.conversation import Conversation
 from vmcontroller.host.creation import InThread
 from vmcontroller.host.directory import Directory
+from vmcontroller.host.events.events import Events
 from vmcontroller.host.hypervisor.base import Hypervisor
 from vmcontroller.host.operations.commands import CommandOperations
 from vmcontroller.host.operations.copies import CopyOperations
+from vmcontroller.host.operations.events import EventOperations
 from vmcontroller.host.operations.guests import GuestOperations
 from vmcontroller.host.operations.vms import VmOperations
 from vmcontroller.host.reach import Reach
@@ -24,7 +26,7 @@ from vmcontroller.host.recent_events import RecentEvents
 from vmcontroller.host.transfers.transfers import Transfers
 
 
-class Operations(VmOperations, GuestOperations, CommandOperations, CopyOperations):
+class Operations(VmOperations, GuestOperations, CommandOperations, CopyOperations, EventOperations):
     """One coroutine per use case, named as the wire's method in snake_case."""
 
     def __init__(
@@ -41,6 +43,7 @@ class Operations(VmOperations, GuestOperations, CommandOperations, CopyOperation
         transfers: Transfers,
         broker_addresses: BrokerAddresses,
         events: RecentEvents,
+        event_log: Events,
         stop_timeout_s: float,
     ) -> None:
         VmOperations.__init__(
@@ -67,3 +70,4 @@ class Operations(VmOperations, GuestOperations, CommandOperations, CopyOperation
             self, reach=reach, directory=directory, in_thread=in_thread, commands=commands
         )
         CopyOperations.__init__(self, reach=reach, transfers=transfers)
+        EventOperations.__init__(self, event_log=event_log)

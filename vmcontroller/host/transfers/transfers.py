@@ -91,6 +91,7 @@ class Transfers:
         # The caller waits for `answer` alone, so that cancelling it can't tear the work away
         # from a thread that still uses its files; after that nobody listens to the outcome.
         answer = Deferred[FileFacts](cancel)
+        self._world.began(copy.transfer_id)
         _ = Deferred.fromCoroutine(self._to_its_end(transfer)).addCallbacks(
             lambda facts: None if answer.called else answer.callback(facts),
             lambda failure: None if answer.called else answer.errback(failure),
@@ -202,6 +203,7 @@ class Transfers:
         finally:
             del self._transfers[transfer.transfer_id]
             self._past.add(transfer.record(), transfer.entry())
+            self._world.ended(transfer.record())
             if not self._transfers:
                 idle, self._idle = self._idle, []
                 for each in idle:

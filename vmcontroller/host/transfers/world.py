@@ -13,7 +13,7 @@ from vmcontroller.common.copying.landing import Terms
 from vmcontroller.common.model import GuestId
 from vmcontroller.common.words.ears import Word
 from vmcontroller.host.transfers.ledger import Ledger
-from vmcontroller.host.transfers.request import CopyRequest, Entry
+from vmcontroller.host.transfers.request import CopyRequest, Entry, Record
 from vmcontroller.host.transfers.roots import RootsOf
 
 TERMS: Final = Terms(keep_reserve=True, ahead_bytes=64 * 2**20, sparse_most_bytes=2**44)
@@ -47,6 +47,10 @@ class World:
     ledger: Ledger
     resume_grace_s: float
     idle_deadline_s: float = 60.0
+    began: Callable[[str], None] = lambda _: None
+    """Gets the id of each copy, in the context of whoever asks for it."""
+    ended: Callable[[Record], None] = lambda _: None
+    """Gets each copy that is over, or interrupted."""
 
     def course(self, transfer_id: str, guest: GuestId, *, begun: bool) -> Course:
         """Return the course of a copy for as long as one connection lasts."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+from vmcontroller.host.events.log import Wanted
 from vmcontroller.host.requests import CreateOptions, RunRequest
 from vmcontroller.host.transfers.request import CopyOptions
 
@@ -162,6 +163,10 @@ class Operations(Protocol):
 
     async def cancel_transfer(self, transfer_id: str) -> bool:
         """Answer whether there was something to end."""
+        ...
+
+    async def wait_events(self, since: int, timeout_s: float, wanted: Wanted) -> Mapping[str, Any]:
+        """Answer the wanted events from number `since` on, when there are any."""
         ...
 
     async def states(self) -> Mapping[str, int]:

@@ -7,6 +7,7 @@ from typing import Final
 
 from vmcontroller.host.xmlrpc.command_methods import COMMAND_METHODS
 from vmcontroller.host.xmlrpc.copy_methods import COPY_METHODS
+from vmcontroller.host.xmlrpc.event_methods import EVENT_METHODS
 from vmcontroller.host.xmlrpc.guest_methods import GUEST_METHODS
 from vmcontroller.host.xmlrpc.introspection import INTROSPECTION
 from vmcontroller.host.xmlrpc.method import Method
@@ -14,7 +15,14 @@ from vmcontroller.host.xmlrpc.vm_methods import VM_METHODS
 
 METHODS: Final[Mapping[str, Method]] = {
     name: method
-    for methods in (VM_METHODS, GUEST_METHODS, COMMAND_METHODS, COPY_METHODS, INTROSPECTION)
+    for methods in (
+        VM_METHODS,
+        GUEST_METHODS,
+        COMMAND_METHODS,
+        COPY_METHODS,
+        EVENT_METHODS,
+        INTROSPECTION,
+    )
     for method in methods
     for name in (method.name, *method.aliases)
 }
