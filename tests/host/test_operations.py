@@ -380,3 +380,31 @@ class OperationsTests(SynchronousTestCase):
         """Old clients ask for the states' numbers and the version."""
         self.assertEqual(self.now(self.operations.states())["PoweredOff"], 0)
         self.assertTrue(self.now(self.operations.version()))
+
+    def test_commands_that_go_on(self) -> None:
+        """They are listed with what they use; a guest that is silent holds that up for 2 s only."""
+        self.many("a", "b")
+        ids = {name: self.now(self.operations.run_cmd(name, TRUE)) for name in ("a", "b")}
+        guests = self.now(self.operations.get_names_to_ids_mapping())
+        for name, cmd_id in ids.items():
+            self.hear(CmdStarted(cmd_id=cmd_id, pid=7), guests[name])
+        listed = self.begin(self.operations.list_cmds(""))
+        self.hear(CmdUsage(cmd_id=ids["a"], usage={"memory_kib": 5.0}), guests["a"])
+        self.assertNoResult(listed)
+        self.clock.advance(2)
+        details = {each["toVmName"]: each for each in self.successResultOf(listed)}
+        self.assertEqual(details["a"]["usage"], {"memory_kib": 5.0})
+        self.assertEqual((details["b"]["state"], "usage" in details["b"]), ("running", False))
+        listed = self.begin(self.operations.list_cmds("a"))
+        self.hear(CmdUsage(cmd_id=ids["a"], usage={"memory_kib": 6.0}), guests["a"])
+        [only] = self.successResultOf(listed)
+        self.assertEqual(only["cmd-id"], ids["a"])
+        self.finish(ids["a"], "a", 0)
+        self.assertEqual(self.now(self.operations.list_cmds("a")), [])
+        self.refused(NoSuchVM, self.operations.list_cmds("nobody"))
+
+    def hear(self, word, guest) -> None:
+        """Let a guest say a word."""
+        said = word.how_to_say()
+        headers = {**said.headers, "from": guest}
+        self.conversation.message(Message(destination="", headers=headers, body=said.body))

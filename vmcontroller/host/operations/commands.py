@@ -7,6 +7,8 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
+from twisted.internet.defer import Deferred, DeferredList
+
 from vmcontroller.common.errors import NoSuchVM, VMControllerError
 from vmcontroller.common.model import CommandSpec
 from vmcontroller.host.commands.abilities import must_know
@@ -125,6 +127,25 @@ class CommandOperations:
             name: await self._results(command, BATCH_TEXT_BYTES) for name, command in found.items()
         }
 
+    async def list_cmds(self, vm: str) -> Sequence[Mapping[str, Any]]:
+        """Answer the details of what has not ended, of all VMs or one, the oldest first.
+
+        All guests are asked at once what theirs use: one that does not answer holds up nobody for
+        longer than itself.
+        """
+        uuid = (await self._reach.vm_on(vm)).uuid if vm else ""
+        found = [
+            command
+            for command in self._commands.registry.running()
+            if not uuid or command.vm_uuid == uuid
+        ]
+        asked = [
+            Deferred.fromCoroutine(self._commands.asking.refresh_usage(command))
+            for command in found
+        ]
+        _ = await DeferredList(asked, consumeErrors=True)
+        return [self._details(command) for command in found]
+
     async def list_finished_cmds(self) -> Mapping[str, Mapping[str, Any]]:
         """Answer {id: details} of what has ended and is not forgotten."""
         return {command.cmd_id: details_of(command) for command in await self._commands.ended()}
@@ -137,6 +158,9 @@ class CommandOperations:
         """Answer the request, its state and, while it runs, what it uses."""
         command = await self._commands.find(cmd_id)
         await self._commands.asking.refresh_usage(command)
+        return self._details(command)
+
+    def _details(self, command: Command) -> Mapping[str, Any]:
         answer = dict(details_of(command))
         if command.usage:
             answer["usage"] = dict(command.usage)

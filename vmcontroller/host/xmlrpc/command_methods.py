@@ -143,6 +143,24 @@ COMMAND_METHODS: Final = (
         only_waits=True,
     ),
     Method(
+        name="listCmds",
+        role=EXEC,
+        target=lambda door, arg: door.operations.list_cmds(arg["vm"]),
+        parameters=(
+            Parameter(
+                name="vm",
+                kind=Text(max_chars=1000),
+                default="",
+                doc="The VM's name, UUID or MAC address; `''` is all.",
+            ),
+        ),
+        returns="array",
+        answer="A struct for each, the oldest first, as `getCmdDetails`, with what it uses.",
+        doc="List the commands that have not ended.",
+        example="host.listCmds('worker 1')",
+        only_waits=True,
+    ),
+    Method(
         name="listFinishedCmds",
         role=EXEC,
         target=lambda door, _: door.operations.list_finished_cmds(),

@@ -115,6 +115,10 @@ class Operations(Protocol):
         """Answer True."""
         ...
 
+    async def list_cmds(self, vm: str) -> Sequence[Mapping[str, Any]]:
+        """Answer the details of the commands that have not ended; '' is of all VMs."""
+        ...
+
     async def list_finished_cmds(self) -> Mapping[str, Mapping[str, Any]]:
         """Answer {id: details} of the commands that have ended."""
         ...
