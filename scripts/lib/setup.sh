@@ -12,7 +12,7 @@
 #   as_root COMMAND…                   runs a command as root
 #
 # KIND is system: with libvirt, QEMU and what builds guests; local: only what Python needs; brokers:
-# other people's STOMP brokers and clients, for tests; scp: for the benchmark of copies.
+# other people's STOMP brokers and clients, for tests; scp, guest-agent: for the benchmarks.
 
 setup_repo=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 
@@ -60,6 +60,7 @@ setup_packages() {
             done
             ;;
         local) setup_find_python venv >/dev/null || missing=(python3 python3-venv) ;;
+        guest-agent) [ -x /usr/sbin/qemu-ga ] || missing=(qemu-guest-agent) ;;
         scp) command -v scp >/dev/null || missing=(openssh-client) ;;
         brokers)
             install=setup_apt_get_quietly
@@ -70,7 +71,7 @@ setup_packages() {
             command -v node >/dev/null || missing+=(nodejs)
             command -v npm >/dev/null || missing+=(npm)
             ;;
-        *) setup_fail "setup_packages: system, local, brokers or scp, not '${1-}'" || return ;;
+        *) setup_fail "setup_packages: system, local, brokers, scp or guest-agent, not '${1-}'" || return ;;
     esac
     ((${#missing[@]})) || return 0
     command -v apt-get >/dev/null ||

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -27,6 +29,7 @@ from tests.benchmarks.measures import (
     rss_mib,
     write_json,
 )
+from tests.benchmarks.native_guest_agent import NativeGuestAgent, native_guest_agent
 from tests.integration.daemon import DEADLINE_S, Daemon
 
 VM = "vmctest-commands"
@@ -54,12 +57,15 @@ def main() -> None:
         start_guests(daemon, [VM])
         figures["memory_mib"] = memory_of_output(daemon, arguments.output_mib * MIB)
         figures["single_s"] = one_by_one(daemon, arguments.commands)
+        with native_guest_agent(daemon.dir) as peer:
+            figures["guest_agent_s"] = beside(daemon, peer, arguments.commands // 10)
         figures["at_once_s"] = rounds_at_once(daemon, [VM] * AT_ONCE, arguments.rounds)
         guests = [VM, *(f"{VM}-{number}" for number in range(1, GUESTS))]
         start_guests(daemon, guests[1:])
         rounds = max(arguments.rounds // 4, 3)
         figures["guests_s"] = rounds_at_once(daemon, guests * EACH, rounds)
         figures["on_all_s"] = rounds_on_all(daemon, guests, rounds)
+        figures["bare_s"] = rounds_bare(GUESTS, EACH, rounds)
     finally:
         daemon.stop()
     report(figures)
@@ -89,6 +95,54 @@ def one_by_one(daemon: Daemon, count: int) -> list[float]:
     for _ in range(100):
         timed_run(daemon.api, VM)
     return [timed_run(daemon.api, VM) for _ in range(count)]
+
+
+def beside(daemon: Daemon, peer: NativeGuestAgent, count: int) -> dict[str, list[float]]:
+    """Return the seconds of as many commands of each of the two, in turns."""
+    ours, theirs = [], []
+    for _ in range(count + 10):
+        ours.append(timed_run(daemon.api, VM))
+        begun_s = time.perf_counter()
+        assert peer.run("/bin/true") == 0
+        theirs.append(time.perf_counter() - begun_s)
+    return {"VMController": ours[10:], "qemu-guest-agent": theirs[10:]}
+
+
+def rounds_bare(processes: int, each: int, rounds: int) -> list[float]:
+    """Return the seconds until each of as many /bin/true has ended that nobody is asked for.
+
+    So many processes start so many each, all at the same time, and wait for them: what this
+    machine needs for the programs alone.
+    """
+    code = (
+        "import os, sys, time\n"
+        "print(flush=True)\n"
+        "for line in sys.stdin:\n"
+        "    begun_s, took_s = float(line), []\n"
+        f"    for _ in range({each}): os.posix_spawn('/bin/true', ['true'], os.environ)\n"
+        f"    for _ in range({each}): os.wait(); took_s.append(time.time() - begun_s)\n"
+        "    print(*took_s, flush=True)\n"
+    )
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(processes)
+    ]
+    answers = [process.stdout.readline for process in started]
+    ready = [answer() for answer in answers]
+    assert ready == ["\n"] * processes
+    took_s: list[float] = []
+    for _ in range(rounds):
+        now = f"{time.time()}\n"
+        for process in started:
+            process.stdin.write(now)
+            process.stdin.flush()
+        took_s += [float(word) for answer in answers for word in answer().split()]
+    for process in started:
+        process.stdin.close()
+        process.wait(DEADLINE_S)
+    return took_s
 
 
 def rounds_at_once(daemon: Daemon, vms: Sequence[str], rounds: int) -> list[float]:
@@ -189,7 +243,7 @@ def until_ended(daemon: Daemon, cmd_id: str) -> None:
 def report(figures: dict[str, Any]) -> None:
     """Print p50 and p99 of each way of running commands."""
     print("\n| commands on `local` | p50 | p99 | n |\n|---|---|---|---|")
-    for name in ("single_s", "at_once_s", "guests_s", "on_all_s"):
+    for name in ("single_s", "at_once_s", "guests_s", "on_all_s", "bare_s"):
         values = figures[name]
         p50, p99 = quantile(values, 0.5) * 1e3, quantile(values, 0.99) * 1e3
         print(f"| {name} | {p50:.1f} ms | {p99:.1f} ms | {len(values)} |")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,16 @@ import libvirt_qemu
 POLL_S = 0.01
 CHUNK_BYTES = 64 * 1024
 """Of a file; libvirt's passthrough gives up on a request of 256 KiB ("not available for now")."""
+
+
+def run_polled(call: Callable[..., Any], path: str) -> int:
+    """Run a program; return its exit code. Its status is polled: there is no other way."""
+    pid = call("guest-exec", path=path, arg=[], **{"capture-output": True})["pid"]
+    while True:
+        status = call("guest-exec-status", pid=pid)
+        if status["exited"]:
+            return int(status["exitcode"])
+        time.sleep(POLL_S)
 
 
 class GuestAgent:
@@ -28,13 +39,8 @@ class GuestAgent:
         return json.loads(libvirt_qemu.qemuAgentCommand(self._domain, request, 60, 0))["return"]
 
     def run(self, path: str) -> int:
-        """Run a program; return its exit code. Its status is polled: there is no other way."""
-        pid = self.call("guest-exec", path=path, arg=[], **{"capture-output": True})["pid"]
-        while True:
-            status = self.call("guest-exec-status", pid=pid)
-            if status["exited"]:
-                return int(status["exitcode"])
-            time.sleep(POLL_S)
+        """Run a program; return its exit code."""
+        return run_polled(self.call, path)
 
     def write(self, source: Path, target: str) -> None:
         """Write a file into the guest."""
