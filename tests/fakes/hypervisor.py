@@ -8,24 +8,39 @@ from uuid import uuid4
 
 from vmcontroller.common.credentials import Credential
 from vmcontroller.common.errors import (
+    BadArgument,
     HypervisorUnreachable,
     InvalidState,
     NoSuchVM,
-    Unsupported,
     VMExists,
 )
 from vmcontroller.host.hypervisor.base import (
+    NETWORKS,
     AgentAddress,
     Capability,
     Vm,
     VmChanged,
+    VmDetails,
+    VmDisk,
     VmSpec,
     VmState,
 )
+from vmcontroller.host.hypervisor.needs import check_supported
 from vmcontroller.host.names import check_new_name
 
 OFF = (VmState.POWERED_OFF, VmState.ABORTED)
 ON = (VmState.RUNNING, VmState.PAUSED)
+
+
+def disks_of(spec: VmSpec) -> tuple[VmDisk, ...]:
+    """Return the disks of a machine as a listing has them."""
+    written = [spec.disk] if spec.disk is not None else []
+    written += [extra.image for extra in spec.disks]
+    read = [path for path in (spec.cdrom, spec.seed) if path]
+    return (
+        *(VmDisk(path=image.path, format=image.format, bus=spec.bus) for image in written),
+        *(VmDisk(path=path, format="raw", read_only=True) for path in read),
+    )
 
 
 class FakeHypervisor:
@@ -40,6 +55,8 @@ class FakeHypervisor:
         """Whether guests go off when asked."""
         self.presses = 0
         self.told: dict[str, Credential] = {}
+        self.specs: dict[str, VmSpec] = {}
+        """What each machine of this fake was made from."""
         self._listener: Callable[[VmChanged], None] | None = None
 
     async def open(self, listener):
@@ -57,19 +74,34 @@ class FakeHypervisor:
     async def create(self, spec: VmSpec) -> Vm:
         self._up()
         check_new_name(spec.name)
-        if spec.boot is not None or spec.network not in {"nat", "none"}:
-            raise Unsupported(self.name, "this")
+        check_supported(self.name, self.capabilities, spec)
+        if spec.network not in NETWORKS:
+            raise BadArgument("network", spec.network)
         if any(vm.name == spec.name for vm in self.world.values()):
             raise VMExists(spec.name)
         number = len(self.world) + 1
         vm = Vm(
-            uuid=str(uuid4()),
+            uuid=spec.uuid or str(uuid4()),
             name=spec.name,
             state=VmState.POWERED_OFF,
             macs=(f"52:54:00:00:00:{number:02X}",),
+            disks=disks_of(spec),
         )
+        self.specs[vm.uuid] = spec
         self.becomes(vm, VmState.POWERED_OFF)
         return vm
+
+    async def describe(self, uuid: str) -> VmDetails:
+        vm = self._need(uuid, "describe", *VmState)
+        spec = self.specs.get(uuid, VmSpec(name=vm.name, image=""))
+        return VmDetails(
+            memory_mib=spec.memory_mib,
+            vcpus=spec.vcpus,
+            network=spec.network,
+            firmware=spec.firmware or "bios",
+            description=spec.description,
+            disks=vm.disks,
+        )
 
     async def remove(self, uuid: str) -> None:
         vm = self._need(uuid, "remove", *OFF)

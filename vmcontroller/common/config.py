@@ -9,27 +9,12 @@ from types import MappingProxyType
 from typing import Literal
 
 from vmcontroller.common import settings
+from vmcontroller.common.door_config import ROLES, XmlRpcConfig, check_xmlrpc
 from vmcontroller.common.errors import BadArgument, ConfigError
 from vmcontroller.common.model import guest_id
 from vmcontroller.common.settings import key, section
 
 STOMP_PORT = 61613
-
-ROLES = ("read", "operate", "exec", "files", "admin")
-"""What callers may be; where there are no users, all are `admin`."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class XmlRpcConfig:
-    """`xmlrpc`: where programs call."""
-
-    listen_on: str = key("127.0.0.1", settings.ip_address, "address of the XML-RPC server")
-    port: int = key(50505, settings.whole(0, 65535), "its TCP port; 0 takes a free one")
-    anonymous: bool = key(
-        False,
-        settings.truth,
-        "true: whoever reaches the address may do everything; without it no address is opened",
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +66,26 @@ class HypervisorConfig:
         "auto: KVM where a guest really boots under it, else emulation",
     )
     network: str = key("default", settings.filled_text, "libvirt's network for `nat`")
+    isolated_network: str = key(
+        "vmcontroller-isolated",
+        settings.filled_text,
+        "libvirt's network for `isolated`, without a way out; made when it is first needed",
+    )
+    isolated_subnet: str = key(
+        "192.168.151.0/24", settings.subnet, "the IPv4 network it is made with"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VmsConfig:
+    """`vms`: what a new virtual machine has, where createVM says nothing else."""
+
+    memory_mib: int = key(512, settings.whole(16, 16 * 2**20), "its memory in MiB")
+    vcpus: int = key(1, settings.whole(1, 512), "its virtual CPUs")
+    network: str = key(
+        "nat", settings.one_of("nat", "isolated", "bridge", "none"), "the network it is on"
+    )
+    bridge: str = key("", settings.text, "the host's bridge, of those with network bridge")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,15 +153,32 @@ class CommandsConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TasksConfig:
+    """`tasks`: calls that go on by themselves."""
+
+    time_to_live: float = key(
+        3600.0, settings.seconds(1, 366 * 86400), "seconds that an ended task is kept for"
+    )
+    keep: int = key(
+        1000, settings.whole(1, 100_000), "ended tasks beyond this number are forgotten"
+    )
+    at_once: int = key(
+        200, settings.whole(1, 10_000), "so many run at once, and of one caller half of these"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HostConfig:
     """host.yaml."""
 
     xmlrpc: XmlRpcConfig = section(XmlRpcConfig)
     broker: BrokerConfig = section(BrokerConfig)
     hypervisor: HypervisorConfig = section(HypervisorConfig)
+    vms: VmsConfig = section(VmsConfig)
     guests: GuestsConfig = section(GuestsConfig)
     files: FilesConfig = section(FilesConfig)
     commands: CommandsConfig = section(CommandsConfig)
+    tasks: TasksConfig = section(TasksConfig)
     state_dir: str = key("/var/lib/vmcontroller", settings.absolute_path, "what must survive")
 
 
@@ -235,6 +257,7 @@ def load_host_config(path: str) -> HostConfig:
     """Read host.yaml; ConfigError names the file, the key and what is allowed."""
     config = settings.load(HostConfig, _read(path), path)
     check_broker(config.broker, path)
+    check_xmlrpc(config.xmlrpc, path)
     return config
 
 

@@ -164,6 +164,18 @@ def ip_address(value: object) -> str:
         raise ValueError("must be an IP address") from None
 
 
+def subnet(value: object) -> str:
+    """An IPv4 network with room for guests."""
+    wrong = ValueError("must be an IPv4 network such as 192.168.151.0/24, from /8 to /29")
+    try:
+        network = ipaddress.IPv4Network(text(value))
+    except ValueError:
+        raise wrong from None
+    if not 8 <= network.prefixlen <= 29:
+        raise wrong
+    return str(network)
+
+
 def auto_or_addresses(value: object) -> tuple[str, ...]:
     """`auto` (an empty tuple), one IP address, or a list of them."""
     if value == "auto":

@@ -18,6 +18,13 @@ from vmcontroller.host.hypervisor.libvirt.domain_told import (
 )
 from vmcontroller.host.hypervisor.libvirt.domain_view import parse
 from vmcontroller.host.hypervisor.libvirt.domain_xml import NAMESPACE, DomainPlan, build
+from vmcontroller.host.hypervisor.libvirt.drives import Drive
+
+
+def drive(path: str, image_format: str = "qcow2") -> Drive:
+    """A first disk."""
+    return Drive(image=DiskImage(path=path, format=image_format), bus="virtio", target="vda")
+
 
 PLAN = DomainPlan(
     domain_type="qemu",
@@ -26,7 +33,9 @@ PLAN = DomainPlan(
     uuid="5d3a7e1c-0000-4000-8000-000000000001",
     memory_mib=512,
     vcpus=2,
-    disk=DiskImage(path="/images/a.qcow2", format="qcow2"),
+    drives=(
+        Drive(image=DiskImage(path="/images/a.qcow2", format="qcow2"), bus="virtio", target="vda"),
+    ),
     network="default",
     mac="52:54:00:AB:CD:EF",
 )
@@ -67,12 +76,12 @@ class BuildTests(SynchronousTestCase):
         """No text breaks out of its element or comes back as another."""
         boot = DirectBoot(kernel=path, initrd=path, cmdline=cmdline)
         plan = dataclasses.replace(
-            PLAN, name=name, disk=DiskImage(path=path, format="raw"), boot=boot
+            PLAN, name=name, drives=(drive(path, "raw"),), boot=boot, description=cmdline
         )
         text = build(plan)
         view = parse(text)
         self.assertEqual((view.name, view.uuid), (name, plan.uuid))
-        self.assertEqual(view.disks, (VmDisk(path=path, format="raw"),))
+        self.assertEqual(view.disks, (VmDisk(path=path, format="raw", bus="virtio"),))
         self.assertEqual((view.macs, view.networks), (("52:54:00:AB:CD:EF",), ("default",)))
         root = ET.fromstring(text)
         for tag in ("kernel", "initrd"):
@@ -91,10 +100,8 @@ class BuildTests(SynchronousTestCase):
     def test_disk_states_its_format(self) -> None:
         """QEMU is never left to guess a format from content that a guest can write."""
         for image_format in ("qcow2", "raw", "vmdk"):
-            disk = DiskImage(path="/x", format=image_format)
-            driver = ET.fromstring(build(dataclasses.replace(PLAN, disk=disk))).find(
-                "devices/disk/driver"
-            )
+            plan = dataclasses.replace(PLAN, drives=(drive("/x", image_format),))
+            driver = ET.fromstring(build(plan)).find("devices/disk/driver")
             assert driver is not None
             self.assertEqual(driver.attrib, {"name": "qemu", "type": image_format})
 
@@ -142,12 +149,16 @@ class BuildTests(SynchronousTestCase):
 
 class ParseTests(SynchronousTestCase):
     def test_machines_of_others(self) -> None:
-        """Others' machines are read too: every NIC, the disks that are disks."""
+        """Others' machines are read too: every NIC, each disk and disc that has a file."""
         view = parse(FOREIGN)
         self.assertEqual(view.uuid, "5d3a7e1c-0000-4000-8000-000000000002")
         self.assertEqual(
             view.disks,
-            (VmDisk(path="/images/a b.img"), VmDisk(path="/dev/vg/lv", format="raw")),
+            (
+                VmDisk(path="/images/a b.img"),
+                VmDisk(path="/dev/vg/lv", format="raw"),
+                VmDisk(path="/images/tools.iso", read_only=True),
+            ),
         )
         self.assertEqual(view.networks, ("n1",))
         self.assertEqual(len(view.macs), 3)

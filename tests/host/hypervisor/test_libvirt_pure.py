@@ -163,7 +163,7 @@ class PlanTests(SynchronousTestCase):
 
     def test_kernel_without_a_disk(self) -> None:
         """An initrd can be all there is."""
-        self.assertIsNone(self.planned(disk=None, boot=DirectBoot(kernel="/k")).disk)
+        self.assertEqual(self.planned(disk=None, boot=DirectBoot(kernel="/k")).drives, ())
 
     @given(st.text())
     def test_names(self, name: str) -> None:

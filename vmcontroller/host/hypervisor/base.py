@@ -11,9 +11,12 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from vmcontroller.common.credentials import Credential
+
+if TYPE_CHECKING:
+    from vmcontroller.host.hypervisor.snapshots import Snapshot
 
 
 class VmState(enum.StrEnum):
@@ -37,6 +40,11 @@ class VmState(enum.StrEnum):
         return self in {VmState.POWERED_OFF, VmState.SAVED, VmState.ABORTED}
 
 
+BUSES = ("virtio", "sata", "scsi", "ide")
+BOOT_DEVICES = ("disk", "network", "cdrom")
+NETWORKS = ("nat", "isolated", "bridge", "none")
+
+
 class Capability(enum.StrEnum):
     """What a backend may or may not be able to do; what it doesn't claim answers Unsupported."""
 
@@ -47,6 +55,24 @@ class Capability(enum.StrEnum):
     DISK_IMAGES = "disk-images"
     """VMs are made from disk images (otherwise from directories)."""
     RESET = "reset"
+    SNAPSHOTS = "snapshots"
+    """What is on a machine's disks can be kept, and gone back to."""
+    MEMORY_SNAPSHOTS = "memory-snapshots"
+    """Snapshots of a machine that is on hold its memory, too."""
+    SAVE = "save"
+    """A machine's memory can be put into a file, and gone on from at the next start."""
+    SLEEP = "sleep"
+    """A guest can be put to sleep; whether this one can is seen when it is asked."""
+    CLONES = "clones"
+    """A machine can stand on an overlay or a copy of the image that is given."""
+    DEVICES = "devices"
+    """More disks, an optical disc, other buses than the usual one, an order of booting."""
+    FIRMWARE = "firmware"
+    """BIOS or UEFI can be chosen."""
+    NETWORKS = "networks"
+    """Guests can be on an isolated network, or on a bridge of the host."""
+    SEEDS = "seeds"
+    """A guest is shown a seed image for cloud-init."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,8 +108,17 @@ class DirectBoot:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ExtraDisk:
+    """A disk besides the first; its file is there and was looked at."""
+
+    image: DiskImage
+    bus: str = ""
+    """As of the first disk, if empty."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VmSpec:
-    """What a new virtual machine shall be."""
+    """What a new virtual machine shall be. All files that it names are there."""
 
     name: str
     image: str
@@ -93,8 +128,24 @@ class VmSpec:
     memory_mib: int = 512
     vcpus: int = 1
     network: str = "nat"
-    """`nat` or `none`."""
+    """`nat`, `isolated`, `bridge` or `none`."""
     boot: DirectBoot | None = None
+    uuid: str = ""
+    """Chosen beforehand, where not empty: the machine gets this one."""
+    bridge: str = ""
+    """The host's bridge, with network `bridge`."""
+    bus: str = ""
+    """Of the disks: one of BUSES, the hypervisor's usual one if empty."""
+    disks: tuple[ExtraDisk, ...] = ()
+    cdrom: str = ""
+    """The path of an ISO image, read only."""
+    seed: str = ""
+    """The path of a seed image for cloud-init, read only."""
+    boot_order: tuple[str, ...] = ()
+    """Of BOOT_DEVICES; empty: the first disk, then the optical disc."""
+    firmware: str = ""
+    """`bios` or `uefi`; empty: the hypervisor's usual one."""
+    description: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +156,9 @@ class VmDisk:
     """The real path, where the hypervisor is on this host."""
     format: str = ""
     """In the hypervisor's words; empty where it says none."""
+    bus: str = ""
+    read_only: bool = False
+    """The machine never writes to it: an optical disc, or so marked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +177,23 @@ class Vm:
     told_passcode: str = field(default="", repr=False)
     channel: str = ""
     """The host's Unix socket of the machine's own serial channel to the daemon, while it runs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VmDetails:
+    """What a machine was made with, as its definition has it."""
+
+    memory_mib: int
+    """0 where the hypervisor sets it no size."""
+    vcpus: int
+    """0 where it has as many as the host."""
+    network: str
+    """`nat`, `isolated`, `bridge`, `none`, or `other`, of a machine that others made."""
+    firmware: str
+    """`bios` or `uefi`; empty where there is none."""
+    description: str
+    disks: tuple[VmDisk, ...]
+    """Read-only ones too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,6 +252,10 @@ class Hypervisor(Protocol):
         """Return every virtual machine, running or not, in one bulk read."""
         ...
 
+    async def describe(self, uuid: str) -> VmDetails:
+        """Return what a machine was made with; whatever its state."""
+        ...
+
     async def create(self, spec: VmSpec) -> Vm:
         """Define a new machine, powered off. All or nothing: after an error nothing remains.
 
@@ -221,4 +296,46 @@ class Hypervisor(Protocol):
 
     async def resume(self, uuid: str) -> None:
         """Let a paused machine run on."""
+        ...
+
+    async def take_snapshot(self, uuid: str, name: str, description: str = "") -> None:
+        """Keep what a machine is now; all or nothing. It becomes the current snapshot.
+
+        Of a machine that runs or is paused the memory is kept too, with MEMORY_SNAPSHOTS. Raises
+        BadArgument for a name that can't be, SnapshotExists, and Unsupported where its disks can't
+        hold one, saying what would.
+        """
+        ...
+
+    async def restore_snapshot(self, uuid: str, name: str) -> None:
+        """Make a machine what it was; afterwards it is in the snapshot's state.
+
+        What was saved of its memory since is dropped. Raises NoSuchSnapshot.
+        """
+        ...
+
+    async def delete_snapshot(self, uuid: str, name: str) -> None:
+        """Drop a snapshot; those that were taken after it stay. Raises NoSuchSnapshot."""
+        ...
+
+    async def list_snapshots(self, uuid: str) -> Sequence[Snapshot]:
+        """Return a machine's snapshots, in no particular order."""
+        ...
+
+    async def save(self, uuid: str) -> None:
+        """Put the memory of a machine that runs or is paused into a file, and switch it off.
+
+        The next `start` goes on from there: a paused one stays paused.
+        """
+        ...
+
+    async def discard(self, uuid: str) -> None:
+        """Drop what was saved: the machine is powered off, as if its plug had been pulled."""
+        ...
+
+    async def sleep(self, uuid: str) -> None:
+        """Put the guest to sleep (S3) by the hypervisor's own means; `resume` wakes it.
+
+        Raises Unsupported where there are none: the agent may have others.
+        """
         ...

@@ -30,6 +30,8 @@ def _libvirt(config: HypervisorConfig, reactor: Any, state_dir: str) -> Hypervis
         state_dir=state_dir,
         accelerator=config.accelerator,
         network=config.network,
+        isolated_network=config.isolated_network,
+        isolated_subnet=config.isolated_subnet,
     )
 
 

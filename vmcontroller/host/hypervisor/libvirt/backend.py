@@ -14,16 +14,18 @@ from twisted.logger import Logger
 from vmcontroller.common.background import in_background
 from vmcontroller.common.credentials import Credential
 from vmcontroller.common.errors import HypervisorUnreachable, Unsupported, VMControllerError
-from vmcontroller.host.hypervisor.base import AgentAddress, Capability, Vm, VmChanged, VmSpec
-from vmcontroller.host.hypervisor.libvirt import calls
+from vmcontroller.host.hypervisor.base import AgentAddress, Vm, VmChanged, VmDetails, VmSpec
+from vmcontroller.host.hypervisor.libvirt import calls, means
 from vmcontroller.host.hypervisor.libvirt.drivers import driver_of
 from vmcontroller.host.hypervisor.libvirt.errors import BACKEND
+from vmcontroller.host.hypervisor.libvirt.host_means import check_bridge, no_uefi
 from vmcontroller.host.hypervisor.libvirt.host_xml import HostFacts
 from vmcontroller.host.hypervisor.libvirt.kvm_probe import KvmProbe, SpawningReactor, this_boot
 from vmcontroller.host.hypervisor.libvirt.link import Link
 from vmcontroller.host.hypervisor.libvirt.plan import plan
 from vmcontroller.host.hypervisor.libvirt.tracker import DomainEvent, Tracker
 from vmcontroller.host.hypervisor.libvirt.worker import ThreadingReactor, Worker
+from vmcontroller.host.hypervisor.needs import check_supported
 
 Accelerator = Literal["auto", "kvm", "tcg"]
 
@@ -37,7 +39,8 @@ class LibvirtHypervisor:
 
     `accelerator` `auto` takes KVM where a try shows that it works (begun with `open`, ten seconds
     at most, once after the host's boot; a `create` waits for it), `kvm` and `tcg` take it or
-    not without a try. `network` is the libvirt network behind a machine's `nat`.
+    not without a try. `network` is the libvirt network behind a machine's `nat`,
+    `isolated_network` the one behind `isolated`, made on `isolated_subnet` when it is missing.
     `call_deadline_s` bounds each call.
 
     Machines made by others are listed and can be operated, removed too; only their SMBIOS
@@ -55,13 +58,16 @@ class LibvirtHypervisor:
         state_dir: str,
         accelerator: Accelerator,
         network: str = "default",
+        isolated_network: str = "vmcontroller-isolated",
+        isolated_subnet: str = "192.168.151.0/24",
         call_deadline_s: float = 30.0,
     ) -> None:
         self._reactor = reactor
         self._uri = uri
         self._driver = driver_of(uri)
         self._accelerator = accelerator
-        self._network = network
+        self._networks = {"nat": network, "isolated": isolated_network}
+        self._isolated_subnet = isolated_subnet
         self._call_deadline_s = call_deadline_s
         self.capabilities = self._driver.capabilities
         self._probe = KvmProbe(reactor=reactor, state_dir=state_dir, boot_id=this_boot())
@@ -117,18 +123,20 @@ class LibvirtHypervisor:
 
         A machine that libvirt defines after the deadline passed is undefined again.
         """
-        if spec.boot is not None and Capability.DIRECT_BOOT not in self.capabilities:
-            raise Unsupported(BACKEND, f"a direct boot at {self._uri}")
+        check_supported(BACKEND, self.capabilities, spec)
         link = self._up()
         facts, version = await link.call("read capabilities", calls.facts)
+        domain_type = await self._domain_type(facts, version)
         make = functools.partial(
             plan,
             spec,
-            domain_type=await self._domain_type(facts, version),
+            domain_type=domain_type,
             arch=facts.arch,
             uuid=str(uuids.uuid4()),
-            network=self._network,
+            network=self._networks.get(spec.network, ""),
         )
+        make(mac="")  # what can't be had is refused before anything is made for it
+        await self._prepare(spec, facts, domain_type)
         mac = "" if spec.network == "none" else await link.call("choose a MAC", calls.unused_mac)
         planned = make(mac=mac)
         is_local = self._driver.is_local
@@ -139,6 +147,30 @@ class LibvirtHypervisor:
             discard=lambda connection, vm: calls.operate(
                 connection, vm.uuid, calls.remove(self._driver)
             ),
+        )
+
+    async def _prepare(self, spec: VmSpec, facts: HostFacts, domain_type: str) -> None:
+        """See to it that the host has what the machine stands on besides its disks."""
+        if spec.firmware == "uefi" and not await self._up().call(
+            "look for UEFI", lambda connection: means.has_uefi(connection, facts, domain_type)
+        ):
+            raise Unsupported(BACKEND, no_uefi(facts.arch))
+        if spec.network == "bridge" and self._driver.is_local and self._driver.scheme == "qemu":
+            check_bridge(spec.bridge)
+        if spec.network == "isolated":
+            name, subnet = self._networks["isolated"], self._isolated_subnet
+            await self._up().call(
+                "make the isolated network",
+                lambda connection: means.make_isolated(connection, name, subnet),
+            )
+
+    async def describe(self, uuid: str) -> VmDetails:
+        """See the interface."""
+        nat, isolated = self._networks["nat"], self._networks["isolated"]
+        return await self._up().call(
+            f"describe {uuid}",
+            lambda connection: means.describe(connection, uuid, nat=nat, isolated=isolated),
+            vm=uuid,
         )
 
     async def remove(self, uuid: str) -> None:

@@ -134,7 +134,8 @@ def _has_name(connection: Any, name: str) -> bool:
     return True
 
 
-def _find(connection: Any, uuid: str) -> Any:
+def find(connection: Any, uuid: str) -> Any:
+    """Return the `virDomain` of a UUID; raises NoSuchVM."""
     try:
         octets = uuids.UUID(uuid).bytes
     except ValueError:
@@ -159,7 +160,7 @@ def operate(connection: Any, uuid: str, operation: Operation) -> None:
     The state may change between the look and the act, and the drivers have different codes
     for that, so a refusal is followed by a second look.
     """
-    domain = _find(connection, uuid)
+    domain = find(connection, uuid)
     _require(domain, operation)
     try:
         operation.act(domain)
@@ -218,7 +219,7 @@ def start(connection: Any, agent: AgentAddress) -> Operation:
         reachable: list[str] = []
         for name in view.networks:
             network = connection.networkLookupByName(name)
-            _activate(network)
+            activate(network)
             reachable += host_xml.network_addresses(network.XMLDesc(0))
         # A machine without a NIC reaches no address: its agent takes the channel.
         told = {domain_told.BROKER_KEY: broker_for(agent, reachable) if view.macs else ""}
@@ -246,7 +247,7 @@ def _redefine(connection: Any, text: str, told: Mapping[str, str]) -> None:
         connection.defineXML(changed)
 
 
-def _activate(network: Any) -> None:
+def activate(network: Any) -> None:
     """Start a network that is defined but inactive."""
     if network.isActive():
         return

@@ -6,8 +6,9 @@ import xml.etree.ElementTree as ET
 from dataclasses import dataclass
 
 from vmcontroller.common.channel import CHANNEL_NAME
-from vmcontroller.host.hypervisor.base import DirectBoot, DiskImage
+from vmcontroller.host.hypervisor.base import DirectBoot
 from vmcontroller.host.hypervisor.libvirt.domain_told import add
+from vmcontroller.host.hypervisor.libvirt.drives import PC_ARCHITECTURES, Drive
 
 NAMESPACE = "urn:vmcontroller:domain:1"
 """Of the metadata element that marks a machine as made here."""
@@ -36,11 +37,22 @@ class DomainPlan:
     uuid: str
     memory_mib: int
     vcpus: int
-    disk: DiskImage | None
+    drives: tuple[Drive, ...] = ()
     network: str = ""
-    """A libvirt network; empty is no NIC."""
+    """A libvirt network; with neither this nor `bridge` there is no NIC."""
+    bridge: str = ""
+    """A bridge of the host."""
     mac: str = ""
     boot: DirectBoot | None = None
+    boot_order: tuple[str, ...] = ()
+    """Of `disk`, `network` and `cdrom`."""
+    is_uefi: bool = False
+    description: str = ""
+
+    @property
+    def has_nic(self) -> bool:
+        """Whether it is on any network."""
+        return bool(self.network or self.bridge)
 
 
 def build(plan: DomainPlan) -> str:
@@ -48,6 +60,8 @@ def build(plan: DomainPlan) -> str:
     domain = ET.Element("domain", {"type": plan.domain_type})
     add(domain, "name", plan.name)
     add(domain, "uuid", plan.uuid)
+    if plan.description:
+        add(domain, "description", plan.description)
     add(add(domain, "metadata"), f"{{{NAMESPACE}}}made-here")
     add(domain, "memory", str(plan.memory_mib * 1024), unit="KiB")
     add(domain, "vcpu", str(plan.vcpus))
@@ -64,9 +78,13 @@ def build(plan: DomainPlan) -> str:
 def _add_os(domain: ET.Element, plan: DomainPlan) -> None:
     # No machine type: libvirt then takes the architecture's own default (pc, virt, ...).
     os_element = add(domain, "os")
+    if plan.is_uefi:
+        # libvirt picks the file. Secure Boot needs another machine than the default one.
+        os_element.set("firmware", "efi")
     add(os_element, "type", "hvm", arch=plan.arch)
+    if plan.is_uefi:
+        add(add(os_element, "firmware"), "feature", enabled="no", name="secure-boot")
     if plan.boot is None:
-        add(os_element, "boot", dev="hd")
         return
     add(os_element, "kernel", plan.boot.kernel)
     if plan.boot.initrd:
@@ -76,7 +94,7 @@ def _add_os(domain: ET.Element, plan: DomainPlan) -> None:
 
 
 def _add_processor(domain: ET.Element, plan: DomainPlan) -> None:
-    if plan.arch in {"x86_64", "i686"}:
+    if plan.arch in PC_ARCHITECTURES:
         features = add(domain, "features")
         add(features, "acpi")
         add(features, "apic")
@@ -89,16 +107,13 @@ def _add_processor(domain: ET.Element, plan: DomainPlan) -> None:
 
 def _add_devices(domain: ET.Element, plan: DomainPlan) -> None:
     devices = add(domain, "devices")
-    if plan.disk is not None:
-        disk = add(devices, "disk", type="file", device="disk")
-        add(disk, "driver", name="qemu", type=plan.disk.format)
-        add(disk, "source", file=plan.disk.path)
-        add(disk, "target", dev="vda", bus="virtio")
-    if plan.network:
-        nic = add(devices, "interface", type="network")
-        add(nic, "mac", address=plan.mac.lower())
-        add(nic, "source", network=plan.network)
-        add(nic, "model", type="virtio")
+    for drive in plan.drives:
+        _add_drive(devices, plan, drive)
+    if any(drive.bus == "scsi" for drive in plan.drives):
+        # libvirt's default is a controller that today's kernels have no driver for.
+        add(devices, "controller", type="scsi", index="0", model="virtio-scsi")
+    if plan.has_nic:
+        _add_nic(devices, plan)
     add(devices, "controller", type="usb", model="none")
     add(add(devices, "serial", type="pty"), "target", port="0")
     add(add(devices, "console", type="pty"), "target", type="serial", port="0")
@@ -113,9 +128,36 @@ def _add_devices(domain: ET.Element, plan: DomainPlan) -> None:
     add(rng, "backend", "/dev/urandom", model="random")
 
 
+def _add_drive(devices: ET.Element, plan: DomainPlan, drive: Drive) -> None:
+    disk = add(devices, "disk", type="file", device="cdrom" if drive.is_optical else "disk")
+    add(disk, "driver", name="qemu", type=drive.image.format)
+    add(disk, "source", file=drive.image.path)
+    add(disk, "target", dev=drive.target, bus=drive.bus)
+    if drive.read_only:
+        add(disk, "readonly")
+    _add_boot_order(disk, plan, drive.boot_as)
+
+
+def _add_nic(devices: ET.Element, plan: DomainPlan) -> None:
+    if plan.bridge:
+        nic = add(devices, "interface", type="bridge")
+        add(nic, "source", bridge=plan.bridge)
+    else:
+        nic = add(devices, "interface", type="network")
+        add(nic, "source", network=plan.network)
+    add(nic, "mac", address=plan.mac.lower())
+    add(nic, "model", type="virtio")
+    _add_boot_order(nic, plan, "network")
+
+
+def _add_boot_order(device: ET.Element, plan: DomainPlan, boot_as: str) -> None:
+    if plan.boot is None and boot_as in plan.boot_order:
+        add(device, "boot", order=str(plan.boot_order.index(boot_as) + 1))
+
+
 def _add_own_channel(devices: ET.Element, plan: DomainPlan) -> None:
     fits = len(plan.name[:20].encode()) <= OWN_CHANNEL_NAME_BYTES
-    if not fits and plan.network:
+    if not fits and plan.has_nic:
         return
     channel = add(devices, "channel", type="unix")
     source = add(channel, "source", mode="bind")

@@ -34,6 +34,10 @@ _QEMU_UNDEFINE = (
 )
 
 
+# What the daemon makes is on this host, where a hypervisor elsewhere can't read it.
+_FILES_HERE = frozenset({Capability.CLONES, Capability.SEEDS})
+
+
 def driver_of(uri: str) -> Driver:
     """Return the traits of the driver that `uri` names.
 
@@ -47,7 +51,7 @@ def driver_of(uri: str) -> Driver:
         return Driver(
             scheme=scheme,
             is_local=is_local,
-            capabilities=frozenset(Capability),
+            capabilities=frozenset(Capability) - (frozenset() if is_local else _FILES_HERE),
             shutdown_flags=libvirt.VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN,
             undefine_flags=_QEMU_UNDEFINE,
         )

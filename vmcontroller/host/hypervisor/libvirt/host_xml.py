@@ -39,3 +39,10 @@ def network_addresses(text: str) -> tuple[str, ...]:
     root = ET.fromstring(text)  # noqa: S314 - libvirt's own
     found = [ipaddress.ip_address(ip.get("address", "")) for ip in root.iterfind("ip[@address]")]
     return tuple(str(address) for address in sorted(found, key=lambda address: address.version))
+
+
+def offers_uefi(domain_capabilities: str) -> bool:
+    """Tell whether libvirt found a UEFI for a kind of machine."""
+    root = ET.fromstring(domain_capabilities)  # noqa: S314 - libvirt's own
+    values = root.iterfind("os/enum[@name='firmware']/value")
+    return any(value.text == "efi" for value in values)

@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from twisted.internet.defer import DeferredLock
@@ -27,18 +28,20 @@ from vmcontroller.host.hypervisor.base import (
     Capability,
     Vm,
     VmChanged,
+    VmDetails,
     VmSpec,
     VmState,
 )
 from vmcontroller.host.hypervisor.local import processes, store
 from vmcontroller.host.hypervisor.local.machine import Machine
+from vmcontroller.host.hypervisor.needs import check_supported
 
 
 class LocalHypervisor:
     """Local VMs; see the package's docstring."""
 
     name = "local"
-    capabilities = frozenset({Capability.ACPI_SHUTDOWN, Capability.RESET})
+    capabilities = frozenset({Capability.ACPI_SHUTDOWN, Capability.RESET, Capability.CLONES})
 
     _log = Logger()
 
@@ -77,15 +80,26 @@ class LocalHypervisor:
 
     async def create(self, spec: VmSpec) -> Vm:
         """Make a directory from the image's."""
-        if spec.boot is not None:
-            raise Unsupported(self.name, "a kernel: its VMs are processes of this machine")
+        check_supported(self.name, self.capabilities, spec)
         if spec.network != "nat":
             raise Unsupported(self.name, f"network {spec.network!r}: its VMs share this machine's")
         async with self._creating:  # two of one name at the same time are one too many
-            vm = await self._in_thread(self._store.create, spec.name, spec.image)
+            make = partial(self._store.create, uuid=spec.uuid, description=spec.description)
+            vm = await self._in_thread(make, spec.name, spec.image)
         machine = self._machines[vm.uuid] = Machine(vm)
         self._report(machine)
         return machine.view()
+
+    async def describe(self, uuid: str) -> VmDetails:
+        """Return what there is: a local VM has as much of this machine as it can get."""
+        return VmDetails(
+            memory_mib=0,
+            vcpus=0,
+            network="nat",
+            firmware="",
+            description=self._machine(uuid).vm.description,
+            disks=(),
+        )
 
     async def remove(self, uuid: str) -> None:
         """Remove the directory of a VM that is off."""

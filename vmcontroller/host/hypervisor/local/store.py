@@ -1,6 +1,6 @@
 """What must survive of local VMs, on disk: a directory each. Blocks; called in threads.
 
-STATE_DIR/local/UUID/vm.json      name, MAC address
+STATE_DIR/local/UUID/vm.json      name, MAC address, description
                      root/        where the agent and its commands work
                      guest.yaml   the agent's configuration, written at each start
                      agent.env    where the broker is and what to log in with, for its agent only
@@ -40,6 +40,7 @@ class LocalVm:
     name: str
     mac: str
     home: Path
+    description: str = ""
 
     @property
     def root(self) -> Path:
@@ -73,20 +74,23 @@ class LocalStore:
                 vms.append(_read(home))
         return vms
 
-    def create(self, name: str, image: str) -> LocalVm:
+    def create(self, name: str, image: str, *, uuid: str = "", description: str = "") -> LocalVm:
         """Make a VM's directory, from `image` where that is not empty; all or nothing.
+
+        An empty `uuid` is chosen here.
 
         Raises VMExists, NoSuchImage and BadImage.
         """
         others = self.all()
         if any(vm.name == name for vm in others):
             raise VMExists(name)
-        uuid = str(uuid4())
+        uuid = uuid or str(uuid4())
         new = self._home / f"{uuid}.new"
         try:
             new.mkdir(mode=0o700)
             _copy(image, new / "root")
-            record = {"name": name, "mac": _free_mac({vm.mac for vm in others})}
+            mac = _free_mac({vm.mac for vm in others})
+            record = {"name": name, "mac": mac, "description": description}
             (new / "vm.json").write_text(json.dumps(record), encoding="utf-8")
             new.rename(self._home / uuid)
         except OSError as error:
@@ -175,7 +179,13 @@ def _write_environment(vm: LocalVm, told: Mapping[str, str]) -> None:
 
 def _read(home: Path) -> LocalVm:
     record = json.loads((home / "vm.json").read_text(encoding="utf-8"))
-    return LocalVm(uuid=home.name, name=record["name"], mac=record["mac"], home=home)
+    return LocalVm(
+        uuid=home.name,
+        name=record["name"],
+        mac=record["mac"],
+        home=home,
+        description=record.get("description", ""),
+    )
 
 
 def _copy(image: str, root: Path) -> None:
