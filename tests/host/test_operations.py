@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.fakes.hypervisor import FakeHypervisor
 from tests.host.wiring import at_once, commands_of, conversation_of
+from vmcontroller.common.config import TasksConfig
 from vmcontroller.common.destinations import REQUESTS, requests_of
 from vmcontroller.common.errors import (
     BadArgument,
@@ -37,6 +38,7 @@ from vmcontroller.host.operations.vms import SHUTDOWN_REPEAT_S
 from vmcontroller.host.reach import Reach
 from vmcontroller.host.recent_events import RecentEvents
 from vmcontroller.host.requests import CreateOptions, RunRequest
+from vmcontroller.host.tasks.tasks import Tasks
 
 TRUE = RunRequest(spec=CommandSpec(cmd="true"), has_usual_output_limit=True)
 
@@ -86,6 +88,7 @@ class OperationsTests(SynchronousTestCase):
             broker_addresses=Addresses(),
             events=RecentEvents(lambda: 7.0),
             event_log=Events(clock=self.clock, wall_s=lambda: 7.0),
+            tasks=Tasks(clock=self.clock, wall_s=lambda: 7.0, config=TasksConfig()),
             stop_timeout_s=100,
         )
         self.now(self.hypervisor.open(self.operations.vm_changed))

@@ -101,6 +101,29 @@ class ImageInUse(VMControllerError):
         self.user = user
 
 
+class NoSuchSnapshot(VMControllerError):
+    """The virtual machine has no snapshot of this name."""
+
+    fault = "NO_SUCH_SNAPSHOT"
+
+    def __init__(self, vm: str, name: str) -> None:
+        which = f"no snapshot named {name!r}" if name else "no snapshot to go back to"
+        super().__init__(f"{vm!r} has {which}; listSnapshots names those it has")
+        self.vm = vm
+        self.name = name
+
+
+class SnapshotExists(VMControllerError):
+    """The virtual machine has a snapshot of this name already."""
+
+    fault = "SNAPSHOT_EXISTS"
+
+    def __init__(self, vm: str, name: str) -> None:
+        super().__init__(f"{vm!r} has a snapshot named {name!r} already")
+        self.vm = vm
+        self.name = name
+
+
 class NoSuchCommand(VMControllerError):
     """No command has this id: it never existed, was forgotten, or its time to live passed."""
 
@@ -119,6 +142,16 @@ class NoSuchTransfer(VMControllerError):
     def __init__(self, transfer_id: str) -> None:
         super().__init__(f"no copy has the id {transfer_id!r}; listTransfers() names them")
         self.transfer_id = transfer_id
+
+
+class NoSuchTask(VMControllerError):
+    """The caller has no task with this id: it never existed, or it ended too long ago."""
+
+    fault = "NO_SUCH_TASK"
+
+    def __init__(self, task_id: str) -> None:
+        super().__init__(f"no task of yours has the id {task_id!r}; listTasks() names them")
+        self.task_id = task_id
 
 
 class InvalidState(VMControllerError):

@@ -48,6 +48,8 @@ from vmcontroller.host.operations.operations import Operations
 from vmcontroller.host.reach import Reach
 from vmcontroller.host.recent_events import RecentEvents
 from vmcontroller.host.state_dir import StateDir
+from vmcontroller.host.tasks.copies import follow_copy
+from vmcontroller.host.tasks.tasks import Tasks
 from vmcontroller.host.transfers.ledger import Ledger
 from vmcontroller.host.transfers.roots import AllowedRoots
 from vmcontroller.host.transfers.transfers import Transfers
@@ -126,7 +128,13 @@ class HostDaemon:
         )
 
     def _build_work(self) -> None:
-        """Build what guests are asked to do: copies and commands."""
+        """Build what guests are asked to do: copies and commands; and the tasks that ask it."""
+        self._tasks = Tasks(
+            clock=self._reactor,
+            wall_s=time.time,
+            config=self._config.tasks,
+            ended=self._sources.task_ended,
+        )
         files = self._config.files
         roots = AllowedRoots(
             [str(self._state_dir.exchange), *files.roots],
@@ -145,6 +153,7 @@ class HostDaemon:
                 roots=roots.of,
                 ledger=Ledger(self._state_dir.transfers),
                 resume_grace_s=files.resume_grace,
+                began=lambda copy: follow_copy(self._tasks, self._transfers, copy),
                 ended=self._sources.transfer_ended,
             )
         )
@@ -202,6 +211,7 @@ class HostDaemon:
             broker_addresses=self._addresses,
             events=self._events,
             event_log=self._event_log,
+            tasks=self._tasks,
             stop_timeout_s=self._config.guests.stop_timeout,
         )
 
@@ -240,6 +250,7 @@ class HostDaemon:
             await maybeDeferred(port.stopListening)
         if self._opening is not None:
             self._opening.cancel()
+        await self._tasks.stop()
         await self._commands.stop()
         self._writer.stop()
         await self._transfers.stop()
@@ -287,6 +298,7 @@ class HostDaemon:
     def _keep_house(self) -> None:
         self._conversation.guests.expire(self._reactor.seconds())
         self._transfers.expire()
+        self._tasks.expire()
 
     def _vm_changed(self, change: VmChanged) -> None:
         self._sources.vm_changed(change)

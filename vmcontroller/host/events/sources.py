@@ -12,6 +12,7 @@ from vmcontroller.host.events.machines import Machines
 from vmcontroller.host.guests import Guest
 from vmcontroller.host.hypervisor.base import Vm, VmChanged
 from vmcontroller.host.identity.identities import identity_of
+from vmcontroller.host.tasks.task import Task
 from vmcontroller.host.transfers.request import Record
 
 
@@ -65,6 +66,17 @@ class Sources:
             id=record.transfer_id,
             state=record.state.value,
             bytes=record.done_bytes,
+        )
+
+    def task_ended(self, task: Task) -> None:
+        """Note that a task is over."""
+        self._events.note(
+            Kind.TASK_ENDED,
+            task.vm,
+            task.uuid,
+            id=task.task_id,
+            method=task.job.method,
+            state=task.state.value,
         )
 
     def _guest(self, kind: Kind, guest: GuestId, **detail: str) -> None:

@@ -20,13 +20,22 @@ from vmcontroller.host.operations.commands import CommandOperations
 from vmcontroller.host.operations.copies import CopyOperations
 from vmcontroller.host.operations.events import EventOperations
 from vmcontroller.host.operations.guests import GuestOperations
+from vmcontroller.host.operations.tasks import TaskOperations
 from vmcontroller.host.operations.vms import VmOperations
 from vmcontroller.host.reach import Reach
 from vmcontroller.host.recent_events import RecentEvents
+from vmcontroller.host.tasks.tasks import Tasks
 from vmcontroller.host.transfers.transfers import Transfers
 
 
-class Operations(VmOperations, GuestOperations, CommandOperations, CopyOperations, EventOperations):
+class Operations(
+    VmOperations,
+    GuestOperations,
+    CommandOperations,
+    CopyOperations,
+    EventOperations,
+    TaskOperations,
+):
     """One coroutine per use case, named as the wire's method in snake_case."""
 
     def __init__(
@@ -44,6 +53,7 @@ class Operations(VmOperations, GuestOperations, CommandOperations, CopyOperation
         broker_addresses: BrokerAddresses,
         events: RecentEvents,
         event_log: Events,
+        tasks: Tasks,
         stop_timeout_s: float,
     ) -> None:
         VmOperations.__init__(
@@ -71,3 +81,4 @@ class Operations(VmOperations, GuestOperations, CommandOperations, CopyOperation
         )
         CopyOperations.__init__(self, reach=reach, transfers=transfers)
         EventOperations.__init__(self, event_log=event_log)
+        TaskOperations.__init__(self, directory=directory, tasks=tasks)

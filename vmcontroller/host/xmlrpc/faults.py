@@ -61,9 +61,16 @@ PUBLISHED: Final[Mapping[str, Published]] = {
         15,
         "No command has this id: it never existed, was forgotten, or its time to live has passed.",
     ),
+    "NO_SUCH_TASK": Published(
+        16,
+        "The caller has no task with this id: it never existed, it ended too long ago, or the "
+        "daemon was started anew since.",
+    ),
     "NO_SUCH_TRANSFER": Published(
         17, "No copy has this id: it never existed, or it ended too long ago."
     ),
+    "NO_SUCH_SNAPSHOT": Published(18, "The virtual machine has no snapshot of this name."),
+    "SNAPSHOT_EXISTS": Published(19, "The virtual machine has a snapshot of this name already."),
     "INVALID_STATE": Published(
         20,
         "The virtual machine is in a state in which the operation makes no sense.",

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+from vmcontroller.host.callers import Caller
 from vmcontroller.host.events.log import Wanted
 from vmcontroller.host.requests import CreateOptions, RunRequest
+from vmcontroller.host.tasks.task import Job
 from vmcontroller.host.transfers.request import CopyOptions
 
 
@@ -171,6 +173,26 @@ class Operations(Protocol):
 
     async def wait_events(self, since: int, timeout_s: float, wanted: Wanted) -> Mapping[str, Any]:
         """Answer the wanted events from number `since` on, when there are any."""
+        ...
+
+    async def submit(self, job: Job) -> str:
+        """Answer the id of the task that makes this call."""
+        ...
+
+    async def get_task(self, task_id: str, caller: Caller) -> Mapping[str, Any]:
+        """Answer where one of the caller's tasks stands."""
+        ...
+
+    async def wait_task(self, task_id: str, timeout_s: float, caller: Caller) -> Mapping[str, Any]:
+        """Answer the same when it has ended, or as it is after `timeout_s`."""
+        ...
+
+    async def cancel_task(self, task_id: str, caller: Caller) -> bool:
+        """Answer whether it is given up."""
+        ...
+
+    async def list_tasks(self, caller: Caller) -> Sequence[Mapping[str, Any]]:
+        """Answer where all the caller's tasks stand."""
         ...
 
     async def states(self) -> Mapping[str, int]:

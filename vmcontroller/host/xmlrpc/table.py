@@ -11,6 +11,7 @@ from vmcontroller.host.xmlrpc.event_methods import EVENT_METHODS
 from vmcontroller.host.xmlrpc.guest_methods import GUEST_METHODS
 from vmcontroller.host.xmlrpc.introspection import INTROSPECTION
 from vmcontroller.host.xmlrpc.method import Method
+from vmcontroller.host.xmlrpc.task_methods import TASK_METHODS
 from vmcontroller.host.xmlrpc.vm_methods import VM_METHODS
 
 METHODS: Final[Mapping[str, Method]] = {
@@ -21,6 +22,7 @@ METHODS: Final[Mapping[str, Method]] = {
         COMMAND_METHODS,
         COPY_METHODS,
         EVENT_METHODS,
+        TASK_METHODS,
         INTROSPECTION,
     )
     for method in methods
