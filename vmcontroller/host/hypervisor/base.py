@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from vmcontroller.common.credentials import Credential
+from vmcontroller.host.hypervisor.observable import Observable
 
 if TYPE_CHECKING:
     from vmcontroller.host.hypervisor.snapshots import Snapshot
@@ -73,6 +74,11 @@ class Capability(enum.StrEnum):
     """Guests can be on an isolated network, or on a bridge of the host."""
     SEEDS = "seeds"
     """A guest is shown a seed image for cloud-init."""
+    FIGURES = "figures"
+    """What machines use is counted."""
+    SCREENSHOT = "screenshot"
+    CONSOLE_LOG = "console-log"
+    """What machines write to their serial console is kept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,6 +211,8 @@ class VmChanged:
     state: VmState | None
     restored: bool = False
     """Its memory was put back from a file or a snapshot: its guest is what it was then."""
+    rolled_back: bool = False
+    """It goes back to a snapshot: what its guest has done since then has not happened."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,7 +228,7 @@ class AgentAddress:
     """What the agent logs in with at the broker. None: what its own configuration says."""
 
 
-class Hypervisor(Protocol):
+class Hypervisor(Observable, Protocol):
     """A hypervisor of this host.
 
     VMs are named by their UUID here. Unless stated otherwise every method raises NoSuchVM for

@@ -6,22 +6,26 @@ import contextlib
 import functools
 import uuid as uuids
 from collections.abc import Callable
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol, cast
 
 from twisted.internet.defer import Deferred, DeferredLock
 from twisted.logger import Logger
+from typing_extensions import override
 
 from vmcontroller.common.background import in_background
+from vmcontroller.common.copying.course import threads_of
 from vmcontroller.common.credentials import Credential
 from vmcontroller.common.errors import HypervisorUnreachable, Unsupported, VMControllerError
 from vmcontroller.host.hypervisor.base import AgentAddress, Vm, VmChanged, VmDetails, VmSpec
-from vmcontroller.host.hypervisor.libvirt import calls, means
+from vmcontroller.host.hypervisor.libvirt import calls, means, saving, snapshots
 from vmcontroller.host.hypervisor.libvirt.drivers import driver_of
 from vmcontroller.host.hypervisor.libvirt.errors import BACKEND
 from vmcontroller.host.hypervisor.libvirt.host_means import check_bridge, no_uefi
 from vmcontroller.host.hypervisor.libvirt.host_xml import HostFacts
+from vmcontroller.host.hypervisor.libvirt.keeping import LONG_CALLS, LONG_DEADLINE_S, Keeping
 from vmcontroller.host.hypervisor.libvirt.kvm_probe import KvmProbe, SpawningReactor, this_boot
 from vmcontroller.host.hypervisor.libvirt.link import Link
+from vmcontroller.host.hypervisor.libvirt.observation import Observation
 from vmcontroller.host.hypervisor.libvirt.plan import plan
 from vmcontroller.host.hypervisor.libvirt.tracker import DomainEvent, Tracker
 from vmcontroller.host.hypervisor.libvirt.worker import ThreadingReactor, Worker
@@ -34,7 +38,7 @@ class Reactor(ThreadingReactor, SpawningReactor, Protocol):
     """What is needed of the reactor here."""
 
 
-class LibvirtHypervisor:
+class LibvirtHypervisor(Keeping, Observation):
     """Virtual machines of one libvirt connection.
 
     `accelerator` `auto` takes KVM where a try shows that it works (begun with `open`, ten seconds
@@ -62,7 +66,9 @@ class LibvirtHypervisor:
         isolated_subnet: str = "192.168.151.0/24",
         call_deadline_s: float = 30.0,
     ) -> None:
+        Observation.__init__(self, state_dir)
         self._reactor = reactor
+        self._in_thread = threads_of(cast("Any", reactor))
         self._uri = uri
         self._driver = driver_of(uri)
         self._accelerator = accelerator
@@ -76,17 +82,26 @@ class LibvirtHypervisor:
         self._tracker = Tracker()
         self._listener: Callable[[VmChanged], None] | None = None
         self._link: Link | None = None
-        self._worker: Worker | None = None
+        self._workers: list[Worker] = []
 
     async def open(self, listener: Callable[[VmChanged], None]) -> None:
         """See the interface. Lost connections are made again until `close`."""
         await self.close()
         self._tracker = Tracker()
-        self._worker = Worker(reactor=self._reactor, name=BACKEND, deadline_s=self._call_deadline_s)
+        worker = Worker(reactor=self._reactor, name=BACKEND, deadline_s=self._call_deadline_s)
+        long_worker = Worker(
+            reactor=self._reactor,
+            name=f"{BACKEND}-long",
+            deadline_s=LONG_DEADLINE_S,
+            stall_s=self._call_deadline_s,
+            at_once=LONG_CALLS,
+        )
+        self._workers = [worker, long_worker]
         self._link = Link(
             reactor=self._reactor,
             uri=self._uri,
-            worker=self._worker,
+            worker=worker,
+            long_worker=long_worker,
             on_event=self._event,
             on_up=self._relist,
         )
@@ -104,10 +119,10 @@ class LibvirtHypervisor:
         if self._choosing_early is not None:
             self._choosing_early.cancel()
         link, self._link = self._link, None
-        worker, self._worker = self._worker, None
+        workers, self._workers = self._workers, []
         if link is not None:
             await link.close()
-        if worker is not None:
+        for worker in workers:
             worker.stop()
 
     async def guest_networks(self) -> tuple[str, ...]:
@@ -134,6 +149,7 @@ class LibvirtHypervisor:
             arch=facts.arch,
             uuid=str(uuids.uuid4()),
             network=self._networks.get(spec.network, ""),
+            console_log=await self._console_log_of_new(),
         )
         make(mac="")  # what can't be had is refused before anything is made for it
         await self._prepare(spec, facts, domain_type)
@@ -174,8 +190,9 @@ class LibvirtHypervisor:
         )
 
     async def remove(self, uuid: str) -> None:
-        """See the interface. Its saved memory, NVRAM and snapshots' metadata go with it."""
-        await self._operate(uuid, calls.remove(self._driver))
+        """See the interface. Its saved memory, NVRAM and snapshots go with it."""
+        await self._long(uuid, snapshots.remove(self._driver))
+        await self._forget_console(uuid)
 
     async def tell(self, uuid: str, credential: Credential) -> None:
         """See the interface."""
@@ -187,6 +204,7 @@ class LibvirtHypervisor:
 
     async def start(self, uuid: str, agent: AgentAddress) -> None:
         """See the interface. Activates the libvirt networks of the machine's NICs."""
+        await self._prepare_console()
         await self._up().call(
             f"start {uuid}",
             lambda connection: calls.operate(connection, uuid, calls.start(connection, agent)),
@@ -211,7 +229,7 @@ class LibvirtHypervisor:
 
     async def resume(self, uuid: str) -> None:
         """See the interface. Wakes a machine that suspended itself, too."""
-        await self._operate(uuid, calls.RESUME)
+        await self._operate(uuid, saving.RESUME)
 
     async def _operate(self, uuid: str, operation: calls.Operation) -> None:
         await self._up().call(
@@ -220,6 +238,7 @@ class LibvirtHypervisor:
             vm=uuid,
         )
 
+    @override
     def _up(self) -> Link:
         if self._link is None:
             raise HypervisorUnreachable(BACKEND, f"not connected to {self._uri}")
@@ -231,6 +250,7 @@ class LibvirtHypervisor:
             "list machines", lambda connection: calls.listing(connection, is_local=is_local)
         )
 
+    @override
     async def _relist(self) -> None:
         """After each connecting: tell what changed while nobody listened."""
         listing = await self._listing()

@@ -26,7 +26,6 @@ from vmcontroller.host.hypervisor.libvirt.states import vm_state
 OFF = frozenset(state for state in VmState if state.is_off)
 NOT_OFF = frozenset(VmState) - OFF
 RUNNING = frozenset({VmState.RUNNING})
-PAUSED = frozenset({VmState.PAUSED})
 
 _DEFINITION = libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_SECURE
 
@@ -198,16 +197,6 @@ def shutdown(driver: Driver) -> Operation:
 POWER_OFF = Operation(name="powerOff", allowed=NOT_OFF, act=lambda domain: domain.destroy())
 RESET = Operation(name="reset", allowed=RUNNING, act=lambda domain: domain.reset(0))
 PAUSE = Operation(name="pause", allowed=RUNNING, act=lambda domain: domain.suspend())
-
-
-def _resume(domain: Any) -> None:
-    if domain.state()[0] == libvirt.VIR_DOMAIN_PMSUSPENDED:
-        domain.pMWakeup(0)  # it put itself to sleep; resume() is refused then
-    else:
-        domain.resume()
-
-
-RESUME = Operation(name="resume", allowed=PAUSED, act=_resume)
 
 
 def start(connection: Any, agent: AgentAddress) -> Operation:

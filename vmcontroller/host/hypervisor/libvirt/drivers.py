@@ -35,7 +35,7 @@ _QEMU_UNDEFINE = (
 
 
 # What the daemon makes is on this host, where a hypervisor elsewhere can't read it.
-_FILES_HERE = frozenset({Capability.CLONES, Capability.SEEDS})
+_FILES_HERE = frozenset({Capability.CLONES, Capability.SEEDS, Capability.CONSOLE_LOG})
 
 
 def driver_of(uri: str) -> Driver:
@@ -59,7 +59,9 @@ def driver_of(uri: str) -> Driver:
         return Driver(
             scheme=scheme,
             is_local=is_local,
-            capabilities=frozenset(Capability) - {Capability.DIRECT_BOOT},
+            capabilities=frozenset(Capability)
+            - {Capability.DIRECT_BOOT, Capability.SLEEP}
+            - {Capability.FIGURES, Capability.CONSOLE_LOG},
             shutdown_flags=0,
             undefine_flags=_TEST_UNDEFINE,
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import libvirt
 
 from vmcontroller.common.errors import (
+    Busy,
     HypervisorError,
     HypervisorUnreachable,
     NoSuchVM,
@@ -50,4 +51,6 @@ def translate(error: libvirt.libvirtError, *, vm: str = "") -> VMControllerError
         return NoSuchVM(vm)
     if code == libvirt.VIR_ERR_DOM_EXIST:
         return VMExists(vm)
+    if code == libvirt.VIR_ERR_OPERATION_TIMEOUT:  # of a lock: another call for this machine
+        return Busy(f"{BACKEND}: {detail}")
     return HypervisorError(BACKEND, detail)

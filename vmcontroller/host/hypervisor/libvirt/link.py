@@ -32,7 +32,7 @@ class Link:
 
     `on_event` gets each lifecycle event; `on_up` is awaited on a new connection after its
     events are registered and before it counts as up, so that it can list what changed
-    meanwhile. Both run in the reactor's thread.
+    meanwhile. Both run in the reactor's thread. `long_worker` has the calls that take long.
     """
 
     _log = Logger()
@@ -43,12 +43,14 @@ class Link:
         reactor: ThreadingReactor,
         uri: str,
         worker: Worker,
+        long_worker: Worker,
         on_event: Callable[[DomainEvent], None],
         on_up: Callable[[], Awaitable[None]],
     ) -> None:
         self._reactor = reactor
         self._uri = uri
         self._worker = worker
+        self._long_worker = long_worker
         self._on_event = on_event
         self._on_up = on_up
         self._connection: Any = None
@@ -82,8 +84,9 @@ class Link:
         *,
         vm: str = "",
         discard: Callable[[Any, T], None] | None = None,
+        is_long: bool = False,
     ) -> T:
-        """Run `job(connection)` in libvirt's thread.
+        """Run `job(connection)` in libvirt's thread; one that takes long, in another one.
 
         Raises HypervisorUnreachable without a connection, DeadlinePassed, and what `job`
         raises: our errors as they are, libvirt's translated (`vm` names what was asked for).
@@ -94,7 +97,8 @@ class Link:
         if connection is None:
             raise HypervisorUnreachable(BACKEND, f"not connected to {self._uri}")
         try:
-            return await self._worker.run(
+            worker = self._long_worker if is_long else self._worker
+            return await worker.run(
                 what,
                 lambda: _translated(job, connection, vm),
                 discard=None if discard is None else functools.partial(discard, connection),

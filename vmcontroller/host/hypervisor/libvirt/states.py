@@ -40,6 +40,12 @@ _STOPPED_BECAUSE = {
     libvirt.VIR_DOMAIN_EVENT_STOPPED_SAVED: VmState.SAVED,
 }
 
+_ROLLS_BACK = {
+    (libvirt.VIR_DOMAIN_EVENT_STARTED, libvirt.VIR_DOMAIN_EVENT_STARTED_FROM_SNAPSHOT),
+    (libvirt.VIR_DOMAIN_EVENT_RESUMED, libvirt.VIR_DOMAIN_EVENT_RESUMED_FROM_SNAPSHOT),
+    (libvirt.VIR_DOMAIN_EVENT_SUSPENDED, libvirt.VIR_DOMAIN_EVENT_SUSPENDED_FROM_SNAPSHOT),
+    (libvirt.VIR_DOMAIN_EVENT_STOPPED, libvirt.VIR_DOMAIN_EVENT_STOPPED_FROM_SNAPSHOT),
+}
 _RESTORES = {
     (libvirt.VIR_DOMAIN_EVENT_STARTED, libvirt.VIR_DOMAIN_EVENT_STARTED_RESTORED),
     (libvirt.VIR_DOMAIN_EVENT_STARTED, libvirt.VIR_DOMAIN_EVENT_STARTED_FROM_SNAPSHOT),
@@ -52,6 +58,11 @@ _RESTORES = {
 def is_restore(event: int, detail: int) -> bool:
     """Tell whether a lifecycle event says that a machine's memory was put back."""
     return (event, detail) in _RESTORES
+
+
+def is_rollback(event: int, detail: int) -> bool:
+    """Tell whether a lifecycle event says that a machine goes back to a snapshot."""
+    return (event, detail) in _ROLLS_BACK
 
 
 def vm_state(state: int, reason: int, *, has_saved_image: bool = False) -> VmState:

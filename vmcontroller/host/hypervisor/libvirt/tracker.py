@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import libvirt
 
 from vmcontroller.host.hypervisor.base import Vm, VmChanged, VmState
-from vmcontroller.host.hypervisor.libvirt.states import event_state, is_restore
+from vmcontroller.host.hypervisor.libvirt.states import event_state, is_restore, is_rollback
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,8 +70,14 @@ class Tracker:
         transient = known.transient if known else True
         if transient and state_now.is_off:
             return self._gone(event)
-        restored = is_restore(event.event, event.detail)
-        return self._now(event.uuid, event.name, state_now, transient=transient, restored=restored)
+        return self._now(
+            event.uuid,
+            event.name,
+            state_now,
+            transient=transient,
+            restored=is_restore(event.event, event.detail),
+            rolled_back=is_rollback(event.event, event.detail),
+        )
 
     def _undefined(self, event: DomainEvent, known: _Known | None) -> list[VmChanged]:
         if event.detail == libvirt.VIR_DOMAIN_EVENT_UNDEFINED_RENAMED:
@@ -87,10 +93,20 @@ class Tracker:
         return [VmChanged(uuid=event.uuid, name=event.name, state=None)]
 
     def _now(
-        self, uuid: str, name: str, state: VmState, *, transient: bool, restored: bool = False
+        self,
+        uuid: str,
+        name: str,
+        state: VmState,
+        *,
+        transient: bool,
+        restored: bool = False,
+        rolled_back: bool = False,
     ) -> list[VmChanged]:
         known = self._known.get(uuid)
         self._known[uuid] = _Known(name, state, transient)
-        if known and (known.name, known.state) == (name, state) and not restored:
+        is_news = not known or (known.name, known.state) != (name, state)
+        if not (is_news or restored or rolled_back):
             return []
-        return [VmChanged(uuid=uuid, name=name, state=state, restored=restored)]
+        return [
+            VmChanged(uuid=uuid, name=name, state=state, restored=restored, rolled_back=rolled_back)
+        ]

@@ -1,8 +1,8 @@
 """The thread in which libvirt's blocking calls run, and the deadline of whoever waits for one.
 
-It knows nothing of libvirt. Calls run one after the other. A call that holds up the others
-for longer than `stall_s` (a stopped QEMU process does that) gets company: one more thread
-serves the queue until the stalled call comes back.
+It knows nothing of libvirt. Calls run one after the other, or so many at a time as are said to be
+usual. A call that holds up the others for longer than `stall_s` (a stopped QEMU process does that)
+gets company: one more thread serves the queue until the stalled call comes back.
 """
 
 from __future__ import annotations
@@ -74,17 +74,27 @@ class _Ticket(Generic[T]):
 
 
 class Worker:
-    """Runs calls in a thread of its own, in order, each with a deadline for its caller."""
+    """Runs calls in threads of its own, in order, each with a deadline for its caller.
+
+    `at_once`: so many run at a time without anything being wrong.
+    """
 
     _log = Logger()
 
     def __init__(
-        self, *, reactor: ThreadingReactor, name: str, deadline_s: float, stall_s: float = 5.0
+        self,
+        *,
+        reactor: ThreadingReactor,
+        name: str,
+        deadline_s: float,
+        stall_s: float = 5.0,
+        at_once: int = 1,
     ) -> None:
         self._reactor = reactor
         self._name = name
         self._deadline_s = deadline_s
         self._stall_s = stall_s
+        self._at_once = at_once
         self._queue: queue.SimpleQueue[_Ticket[Any] | None] = queue.SimpleQueue()
         self._running: dict[int, str] = {}
         self._threads = 0
@@ -110,7 +120,7 @@ class Worker:
         if self._stopped:
             done.errback(HypervisorUnreachable(self._name, "closed"))
             return done
-        if self._threads == 0:
+        if self._threads < self._at_once:
             self._add_thread()
         ticket.timers = [
             self._reactor.callLater(deadline_s, self._too_late, ticket, deadline_s),
@@ -173,8 +183,8 @@ class Worker:
         self._log.failure("{name}: undoing {what}", failure, name=self._name, what=what)
 
     def _retire_spare_threads(self) -> None:
-        """Calls go one by one again; what waits in the queue is served before."""
-        while self._threads > 1:
+        """As many as usual are left; what waits in the queue is served before."""
+        while self._threads > self._at_once:
             self._threads -= 1
             self._queue.put(None)
 
