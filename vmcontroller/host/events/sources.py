@@ -31,9 +31,10 @@ class Sources:
 
     def vm_changed(self, change: VmChanged) -> None:
         """Note what the hypervisor reports."""
-        for event in self._machines.changed(change):
-            if event.kind is not Kind.VM_STATE:
-                self._of_guests.clear()
+        events = self._machines.changed(change)
+        if change.state is None or any(event.kind is not Kind.VM_STATE for event in events):
+            self._of_guests.clear()
+        for event in events:
             self._events.note(event.kind, event.vm, event.uuid, **event.detail)
 
     def agent_up(self, guest: Guest) -> None:
