@@ -121,7 +121,7 @@ class Demo:
         port, broker_port = free_ports()
         place = self.place
         place.config.write_text(
-            f"xmlrpc: {{port: {port}, anonymous: true}}\n"
+            f"xmlrpc: {{port: {port}, anonymous: true, socket: {place.path}/xmlrpc.sock}}\n"
             f"broker: {{port: {broker_port}}}\n"
             f"hypervisor: {{name: {self.arguments.hypervisor}}}\n"
             f"state_dir: {place.path}/state\n"

@@ -45,13 +45,21 @@ def free_port() -> int:
 class Daemon:
     """One daemon with a directory of its own; `stop` leaves nothing behind."""
 
-    def __init__(self, hypervisor: str, *, config: str = "", broker: str = "{port: 0}") -> None:
+    def __init__(
+        self,
+        hypervisor: str,
+        *,
+        config: str = "",
+        broker: str = "{port: 0}",
+        xmlrpc: str = "anonymous: true",
+    ) -> None:
+        """`xmlrpc`: keys of that section, beside its port and its socket."""
         self.dir = readable_dir(f"vmcontroller-test-{hypervisor}-")
         self.log = self.dir / "log"
         self.config = self.dir / "host.yaml"
         self.exchange = self.dir / "state" / "exchange"
         self.config.write_text(
-            "xmlrpc: {port: 0, anonymous: true}\n"
+            f"xmlrpc: {{port: 0, socket: {self.dir}/xmlrpc.sock, {xmlrpc}}}\n"
             f"broker: {broker}\nhypervisor: {{name: {hypervisor}}}\n"
             f"state_dir: {self.dir}/state\n{config}"
         )

@@ -13,10 +13,11 @@ from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
-from tests.host.xmlrpc.recording import RecordingOperations
+from tests.host.xmlrpc.recording import OpenGate, RecordingOperations
 from vmcontroller.common.errors import GuestUnreachable, NoSuchVM
+from vmcontroller.host.xmlrpc.dispatch import Dispatcher
 from vmcontroller.host.xmlrpc.limits import BODY_MAX_BYTES, BoundedChannel
-from vmcontroller.host.xmlrpc.resource import site
+from vmcontroller.host.xmlrpc.resource import Calls, site
 
 MIB = 2**20
 
@@ -29,7 +30,9 @@ class SocketCase(TestCase):
         socket.setdefaulttimeout(20)  # of the clients: no thread of theirs stays behind
         self.operations = RecordingOperations()
         endpoint = TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1")
-        door = site(self.operations, reactor)
+        door = site(
+            Dispatcher(self.operations), reactor, OpenGate(), connections=100, calls=Calls(100)
+        )
         door.protocol = self.counted_channel
         self.open_channels = 0
         listening = await endpoint.listen(door)

@@ -168,6 +168,18 @@ class TasksConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StatsConfig:
+    """`stats`: the figures of VMs and what is kept of them."""
+
+    interval: float = key(
+        10.0, settings.seconds(1, 3600), "seconds between two readings of all VMs' figures"
+    )
+    keep: int = key(
+        360, settings.whole(1, 100_000), "so many values are kept of each figure, of 8 bytes each"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HostConfig:
     """host.yaml."""
 
@@ -178,6 +190,7 @@ class HostConfig:
     guests: GuestsConfig = section(GuestsConfig)
     files: FilesConfig = section(FilesConfig)
     commands: CommandsConfig = section(CommandsConfig)
+    stats: StatsConfig = section(StatsConfig)
     tasks: TasksConfig = section(TasksConfig)
     state_dir: str = key("/var/lib/vmcontroller", settings.absolute_path, "what must survive")
 

@@ -10,8 +10,7 @@ from collections.abc import Mapping
 from socket import gethostname
 from typing import Any
 
-from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.interfaces import IListeningPort
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from vmcontroller.common.background import Repeated, in_background, pause
@@ -34,9 +33,9 @@ from vmcontroller.host.commands.housekeeping import Housekeeping
 from vmcontroller.host.commands.world import CommandWorld
 from vmcontroller.host.commands.writer_thread import WriterThread
 from vmcontroller.host.conversation import Conversation
-from vmcontroller.host.descriptors import raise_descriptor_limit
+from vmcontroller.host.descriptors import raise_descriptor_limit, shared_descriptors
 from vmcontroller.host.directory import Directory
-from vmcontroller.host.door import open_door
+from vmcontroller.host.door.door import Door
 from vmcontroller.host.events.events import Events
 from vmcontroller.host.events.log import Kind
 from vmcontroller.host.events.sources import Sources
@@ -72,7 +71,9 @@ class HostDaemon:
         self._state_dir = StateDir(config.state_dir)
         self._in_thread = threads_of(reactor)
         self._writer = WriterThread(reactor)
-        self._ports: list[IListeningPort] = []
+        self._descriptors, self._door_connections = shared_descriptors(
+            raise_descriptor_limit(), config.xmlrpc.max_connections
+        )
         self._opening: Deferred[None] | None = None
         self.hypervisor: Hypervisor = hypervisor_from(
             config.hypervisor, reactor=reactor, state_dir=config.state_dir
@@ -83,7 +84,7 @@ class HostDaemon:
             on_event=self._events.note,
             # There is no adoption yet: it needs the conversation, and that the broker.
             rights=VmRights(lambda *login: self._adoption.who(*login)),  # noqa: PLW0108
-            limits=BrokerLimits(connections=connections_within(raise_descriptor_limit())),
+            limits=BrokerLimits(connections=connections_within(self._descriptors)),
         )
         self._addresses = BrokerAddresses(
             config=config.broker, broker=self.broker, hypervisor=self.hypervisor
@@ -214,6 +215,14 @@ class HostDaemon:
             tasks=self._tasks,
             stop_timeout_s=self._config.guests.stop_timeout,
         )
+        self._door = Door(
+            self._config.xmlrpc,
+            self.operations,
+            reactor=self._reactor,
+            in_thread=self._in_thread,
+            state_dir=self._state_dir.path,
+            connections=self._door_connections,
+        )
 
     async def start(self) -> None:
         """Open everything; raises VMControllerError when the daemon can't do its work."""
@@ -231,23 +240,17 @@ class HostDaemon:
             raise ConfigError(
                 "broker", f"port {self._config.broker.port}", "no address can be listened on"
             )
-        self._ports = await open_door(self._config.xmlrpc, self.operations, self._reactor)
+        await self._door.open()
         self._event_log.note(Kind.DAEMON_STARTED)
         for work in self._repeated:
             work.start()
-        for port in self._ports:
-            where: Any = port.getHost()
-            self._log.info(
-                "ready: XML-RPC on {address} port {port}", address=where.host, port=where.port
-            )
 
     async def stop(self) -> None:
         """Close everything in the opposite order; virtual machines run on."""
         for work in self._repeated:
             work.stop()
         self._channels.stop()
-        for port in self._ports:
-            await maybeDeferred(port.stopListening)
+        await self._door.close()
         if self._opening is not None:
             self._opening.cancel()
         await self._tasks.stop()
@@ -258,6 +261,7 @@ class HostDaemon:
         await self._client.stop()
         await self.broker.stopService()
         await self.hypervisor.close()
+        await self._door.audit.close()
         self._state_dir.close()
         self._log.info("stopped")
 

@@ -8,7 +8,7 @@ from typing import Final
 from vmcontroller.common.errors import AccessDenied
 
 READ, OPERATE, EXEC, FILES, ADMIN = "read", "operate", "exec", "files", "admin"
-"""The roles, as the configuration and the file of users name them (common.config.ROLES)."""
+"""The roles, as the configuration and the file of users name them (common.door_config.ROLES)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,8 +20,15 @@ class Caller:
     roles: frozenset[str]
     address: str = ""
     """Where they call from, for the log."""
+    client: str = ""
+    """Whose calls are counted together; empty: their name is."""
     reason: str = ""
     """Why they call, in their own words."""
+
+    @property
+    def key(self) -> str:
+        """Whose calls are counted together."""
+        return self.client or self.name
 
     def may(self, role: str) -> bool:
         """Tell whether they have a role: `admin` has all, and whoever has any may `read`."""

@@ -24,3 +24,13 @@ def raise_descriptor_limit() -> int:
         with contextlib.suppress(OSError, ValueError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
     return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+
+
+def shared_descriptors(descriptors: int, door_connections: int) -> tuple[int, int]:
+    """Return how many the rest of the daemon has, and how many connections the API may have.
+
+    The API listens on two addresses, with so many connections to each; where descriptors are few,
+    it gets a quarter of them.
+    """
+    connections = max(16, min(door_connections, descriptors // 8))
+    return descriptors - 2 * connections, connections

@@ -1,15 +1,18 @@
 """Operations that only write down how they were called, and answer what a test gave them."""
 
 import inspect
+from dataclasses import replace
 from xmlrpc.client import Fault, dumps, loads
 
 from treq.testing import StubTreq
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import Clock
 
+from vmcontroller.host.callers import ANYONE
 from vmcontroller.host.xmlrpc.dispatch import Dispatcher
+from vmcontroller.host.xmlrpc.gate import Peer
 from vmcontroller.host.xmlrpc.operations_protocol import Operations
-from vmcontroller.host.xmlrpc.resource import Bare, CallResource
+from vmcontroller.host.xmlrpc.resource import Bare, CallResource, Calls
 
 XML = {"Content-Type": "text/xml"}
 
@@ -36,6 +39,35 @@ class RecordingOperations:
         return operation
 
 
+class RecordedAudit:
+    """An audit log in memory."""
+
+    def __init__(self):
+        self.lines = []
+        """Of each call that has ended: who, method, arguments, result."""
+
+    def begins(self, caller, method, said):
+        lines = self.lines
+
+        class Call:
+            def ends(self, result):
+                lines.append((caller.name, method, said, result))
+
+        return Call()
+
+
+class OpenGate:
+    """Lets everybody in, as `anonymous: true` does."""
+
+    caller = ANYONE
+
+    def peer_of(self, transport):
+        return Peer(key="client", address="client:1")
+
+    def admit(self, head, peer, transport):
+        return self.caller
+
+
 class InMemoryDoor:
     """A real HTTP client on the real resource, without a port and without a thread."""
 
@@ -45,8 +77,18 @@ class InMemoryDoor:
         self.aside = []
         """What was given to a thread."""
         root = Bare()
+        self.caller = replace(ANYONE, address="127.0.0.1:1")
+        """Who makes the calls."""
+        self.audited = RecordedAudit()
         root.putChild(
-            b"RPC2", CallResource(Dispatcher(self.operations), self.clock, self._in_thread)
+            b"RPC2",
+            CallResource(
+                Dispatcher(self.operations, self.audited),
+                self.clock,
+                self._in_thread,
+                lambda _request: self.caller,
+                Calls(most_of_one=3),
+            ),
         )
         self.http = StubTreq(root)
 

@@ -9,9 +9,10 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.host.xmlrpc.recording import RecordingOperations
+from tests.host.xmlrpc.recording import OpenGate, RecordingOperations
+from vmcontroller.host.xmlrpc.dispatch import Dispatcher
 from vmcontroller.host.xmlrpc.limits import BODY_MAX_BYTES, IDLE_S, LINGER_S, REQUEST_S, SPOOL_BYTES
-from vmcontroller.host.xmlrpc.resource import site
+from vmcontroller.host.xmlrpc.resource import Calls, site
 
 BODY = b"<methodCall><methodName>listVMs</methodName></methodCall>"
 HEAD = b"POST /RPC2 HTTP/1.1\r\nHost: h\r\nContent-Type: text/xml\r\n"
@@ -46,7 +47,10 @@ class SiteCase(SynchronousTestCase):
         self.clock.getThreadPool = lambda: self.fail("nothing here is large enough for a thread")
         self.operations = RecordingOperations()
         self.operations.answers["list_vms"] = ["a"]
-        self.site = site(self.operations, self.clock)
+        self.gate = OpenGate()
+        self.site = site(
+            Dispatcher(self.operations), self.clock, self.gate, connections=20, calls=Calls(100)
+        )
         self.site.doStart()
         self.addCleanup(self.site.doStop)
         self.channel = None

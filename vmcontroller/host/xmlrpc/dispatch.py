@@ -9,7 +9,9 @@ from xmlrpc.client import Fault
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from vmcontroller.host.callers import Caller
+from vmcontroller.common.errors import AccessDenied
+from vmcontroller.host.callers import READ, Caller
+from vmcontroller.host.xmlrpc.audit import OK, Audit, Audited, plain_arguments, result_of
 from vmcontroller.host.xmlrpc.faults import expected_fault, internal_fault
 from vmcontroller.host.xmlrpc.introspection import lookup
 from vmcontroller.host.xmlrpc.method import Method
@@ -22,8 +24,10 @@ class Dispatcher:
 
     _log = Logger()
 
-    def __init__(self, operations: Operations) -> None:
+    def __init__(self, operations: Operations, audit: Audit | None = None) -> None:
+        """`audit` gets what is to be written down."""
         self.operations = operations
+        self.audit = audit
 
     async def call(self, caller: Caller, name: str, params: Sequence[object]) -> object:
         """Call a method by its wire name, as `caller`.
@@ -76,8 +80,25 @@ class CallersDoor:
     async def call(self, name: str, params: Sequence[object]) -> object:
         """Call a method by its wire name; see Dispatcher.call."""
         method = lookup(self, name)
-        self.caller.must(method.role, method.name)
-        return await method.target(self, method.bind(params))
+        audited = None if method.role == READ else self._audited(method, params)
+        try:
+            self.caller.must(method.role, method.name)
+            answer = await method.target(self, method.bind(params))
+        except BaseException as error:
+            if audited is None and isinstance(error, AccessDenied):
+                audited = self._audited(method, params)
+            if audited is not None:
+                audited.ends(result_of(error))
+            raise
+        if audited is not None:
+            audited.ends(OK)
+        return answer
+
+    def _audited(self, method: Method, params: Sequence[object]) -> Audited | None:
+        audit = self._dispatcher.audit
+        if audit is None:
+            return None
+        return audit.begins(self.caller, method.name, plain_arguments(method, params))
 
     def fault_of(self, error: Exception, name: str) -> Fault:
         """Return the Fault for what a call raised; see Dispatcher.fault_of."""

@@ -1,4 +1,4 @@
-"""HTTP with bounds: how much a client may send, and how long it may take. No XML here.
+"""HTTP with bounds: who comes in, how much a client may send, how long it may take. No XML here.
 
 twisted.web reads a request body of any size, and its timeout begins anew with every byte.
 """
@@ -11,7 +11,8 @@ from __future__ import annotations
 from tempfile import SpooledTemporaryFile
 from typing import Any, Final
 
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime, ISSLTransport
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -21,6 +22,10 @@ from twisted.web.server import Request, Site
 from typing_extensions import override
 
 from vmcontroller.common.transports import send_at_once
+from vmcontroller.host.callers import Caller
+from vmcontroller.host.xmlrpc.connections import Connections
+from vmcontroller.host.xmlrpc.gate import Gate, Peer, Refusal, Verdict
+from vmcontroller.host.xmlrpc.head import headers_of, wrong_content
 
 BODY_MAX_BYTES: Final = 16 * 2**20
 IDLE_S: Final = 60.0
@@ -28,47 +33,102 @@ IDLE_S: Final = 60.0
 REQUEST_S: Final = 120.0
 """A request that is not there as a whole after so long is given up, however it trickles."""
 LINGER_S: Final = 2.0
-"""How long a body that was refused is read and dropped, so that its sender sees the refusal."""
+"""How long a request that was refused is waited with, so that its sender sees the refusal."""
+STRANGER_BYTES: Final = 64 * 1024
+"""Of what a refused stranger still sends so much is taken from the wire and dropped."""
 
-SPOOL_BYTES: Final = 64 * 1024
+SPOOL_BYTES: Final = 32 * 1024
 """A body up to this size is kept in memory: slow clients take no second descriptor."""
 
-_TOO_LARGE = b"The request is larger than %d bytes.\n" % BODY_MAX_BYTES
-_RESPONSE_413 = (
-    b"HTTP/1.1 413 Content Too Large\r\nContent-Type: text/plain\r\nConnection: close\r\n"
-    b"Content-Length: %d\r\n\r\n%s" % (len(_TOO_LARGE), _TOO_LARGE)
+TOO_LARGE: Final = Refusal(
+    status="413 Content Too Large", text=f"The request is larger than {BODY_MAX_BYTES} bytes."
 )
+NO_ROOM: Final = Refusal(
+    status="503 Service Unavailable",
+    text="There are too many connections, and a call is under way on each.",
+    headers=(("Retry-After", "1"),),
+)
+BROKEN: Final = Refusal(status="500 Internal Server Error", text="It is in the daemon's log.")
 
 
 class BoundedRequest(Request):
-    """A request whose body ends at BODY_MAX_BYTES, declared or not."""
+    """A request that is admitted by its head, and whose body ends at BODY_MAX_BYTES."""
 
+    _log = Logger()
+    channel: Any
+    caller: Caller | None = None
+    """Who makes it, once that is known."""
     _received_bytes = 0
     _linger: IDelayedCall | None = None
+    _refused = False
+    _deciding = False
+    _whole: tuple[bytes, bytes, bytes] | None = None
+    """What came while it was decided about, if all has come."""
+    _awaits_invitation = False
 
     @override
     def gotLength(self, length: int | None) -> None:
-        if length is not None and length > BODY_MAX_BYTES:
-            self.requestHeaders.removeHeader(b"Expect")  # it is not to continue
-            self._refuse()
+        channel = self.channel
+        if self.requestHeaders.hasHeader(b"Expect"):
+            expects = self.requestHeaders.getRawHeaders(b"Expect", ())
+            self._awaits_invitation = expects[0].lower() == b"100-continue"
+            self.requestHeaders.removeHeader(b"Expect")  # it is answered here
+        verdict = channel.site.gate.admit(self, channel.peer, channel.transport)
+        if isinstance(verdict, Deferred):
+            super().gotLength(0)  # a place for what has come already
+            self._deciding = True
+            channel.hold()
+            _ = verdict.addCallbacks(self._decided, self._failed, callbackArgs=(length,))
         else:
-            super().gotLength(length)
+            self._take(verdict, length)
+
+    def _failed(self, failure: Failure) -> None:
+        self._log.failure("admitting a request failed", failure=failure)
+        self._decided(BROKEN, 0)
+
+    def _decided(self, verdict: Verdict, length: int | None) -> None:
+        self._deciding = False
+        if self._disconnected or self.channel is None:
+            return
+        self.channel.release()
+        self._take(verdict, length)
+        if self._whole is not None:
+            self.requestReceived(*self._whole)
+
+    def _take(self, verdict: Verdict, length: int | None) -> None:
+        if isinstance(verdict, Refusal):
+            self._refuse(verdict, most_bytes=STRANGER_BYTES)
+            return
+        self.caller = verdict
+        if length is not None and length > BODY_MAX_BYTES:
+            self._refuse(TOO_LARGE)
+        elif length != 0 and (problem := wrong_content(headers_of(self))):
+            self._refuse(Refusal(status="415 Unsupported Media Type", text=problem))
+        else:
+            if self.content is None:
+                super().gotLength(length)
+            if self._awaits_invitation and self._whole is None:
+                self.channel.invite()
 
     @override
     def handleContentChunk(self, data: bytes) -> None:
-        if self._linger is not None:
-            return
         self._received_bytes += len(data)
-        if self._received_bytes > BODY_MAX_BYTES:
-            self._refuse()
+        if self._refused:
+            if self._received_bytes > self._most_bytes:
+                self.channel.hold()
+        elif self._received_bytes > BODY_MAX_BYTES:
+            self._refuse(TOO_LARGE)
         else:
             super().handleContentChunk(data)
 
     @override
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
-        if self._linger is not None:
+        if self._deciding:
+            self._whole = command, path, version
+        elif self._refused:
             self.channel.loseConnection()
         else:
+            self.channel.site.connections.calls(self.channel)
             super().requestReceived(command, path, version)
 
     @override
@@ -77,10 +137,12 @@ class BoundedRequest(Request):
             self._linger.cancel()
         super().connectionLost(reason)
 
-    def _refuse(self) -> None:
-        """Answer at once; what still comes is dropped, for a while."""
+    def _refuse(self, refusal: Refusal, *, most_bytes: float = float("inf")) -> None:
+        """Answer at once; what still comes is dropped, for a while, or not even taken."""
         channel: Any = self.channel
-        channel.transport.write(_RESPONSE_413)
+        self._refused = True
+        self._most_bytes = most_bytes
+        channel.transport.write(refusal.response())
         self._linger = channel.site.reactor.callLater(LINGER_S, channel.loseConnection)
 
 
@@ -89,12 +151,35 @@ class BoundedChannel(HTTPChannel):
 
     _log = Logger()
     _deadline: IDelayedCall | None = None
+    site: Any
+    peer: Peer
+    _held = False
+    _away = False
+    """There was no room for it."""
+
+    @property
+    def client(self) -> str:
+        """Whose connection it is."""
+        return self.peer.key
 
     @override
     def connectionMade(self) -> None:
         send_at_once(self.transport)
+        self.peer = self.site.gate.peer_of(self.transport)
+        may_stay, leaving = self.site.connections.room_for(self.peer.key)
+        if not may_stay:
+            self._turn_away()
+            return
+        if leaving is not None:
+            leaving.transport.abortConnection()
+        self.site.connections.add(self)
         self._begin()
         super().connectionMade()
+
+    @override
+    def dataReceived(self, data: bytes) -> None:
+        if not self._away:
+            super().dataReceived(data)
 
     @override
     def allContentReceived(self) -> None:
@@ -104,12 +189,47 @@ class BoundedChannel(HTTPChannel):
     @override
     def requestDone(self, request: Request) -> None:
         self._begin()
+        self.site.connections.rests(self)
         super().requestDone(request)
 
     @override
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._end()
+        self.site.connections.remove(self)
         super().connectionLost(reason)
+
+    def hold(self) -> None:
+        """Take nothing more from the wire for now."""
+        self._held = True
+        self._networkProducer.pauseProducing()
+
+    def release(self) -> None:
+        """Go on."""
+        self._held = False
+        if not self._waitingForTransport:
+            self._networkProducer.resumeProducing()
+
+    @override
+    def resumeProducing(self) -> None:
+        super().resumeProducing()
+        if self._held:
+            self._networkProducer.pauseProducing()
+
+    def invite(self) -> None:
+        """Tell a client that asked to send its body."""
+        if self._version == b"HTTP/1.1":
+            self._send100Continue()
+
+    def _turn_away(self) -> None:
+        """Say that there is no room, where that can be said without shaking hands first."""
+        self.site.refused(self.peer)
+        self._away = True
+        transport: Any = self.transport
+        if ISSLTransport.providedBy(transport):
+            transport.abortConnection()
+        else:
+            transport.write(NO_ROOM.response())
+            transport.loseConnection()
 
     def _begin(self) -> None:
         self._end()
@@ -121,7 +241,7 @@ class BoundedChannel(HTTPChannel):
 
     def _give_up(self) -> None:
         transport: Any = self.transport
-        self._log.info("{peer} was too slow with its request", peer=self.getPeer())
+        self._log.info("{peer} was too slow with its request", peer=self.peer.address)
         transport.abortConnection()
 
 
@@ -130,8 +250,11 @@ class BoundedSite(Site):
 
     protocol: Any = BoundedChannel
     noisy = False
+    _log = Logger()
 
-    def __init__(self, root: IResource, reactor: IReactorTime) -> None:
+    def __init__(
+        self, root: IResource, reactor: IReactorTime, gate: Gate, *, connections: int = 1000
+    ) -> None:
         super().__init__(
             root,
             requestFactory=BoundedRequest,
@@ -139,6 +262,20 @@ class BoundedSite(Site):
             timeout=IDLE_S,
             parsePOSTFormSubmission=False,
         )
+        self.gate = gate
+        self.connections: Connections[BoundedChannel] = Connections(connections)
+        self._told_s = float("-inf")
+
+    def refused(self, peer: Peer) -> None:
+        """Log that there was no room, seldom."""
+        now_s = self.reactor.seconds()
+        if now_s - self._told_s >= 10:
+            self._told_s = now_s
+            self._log.warn(
+                "{peer} was refused: {count} connections have calls under way",
+                peer=peer.address,
+                count=len(self.connections),
+            )
 
     def getContentFile(self, _length: int | None) -> SpooledTemporaryFile[bytes]:
         """Give a request a place for its body; a file only when there is much of it."""

@@ -5,12 +5,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+import contextlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, Final, Protocol, TypeVar
 
-from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
+from twisted.internet.defer import (
+    CancelledError,
+    Deferred,
+    DeferredSemaphore,
+    maybeDeferred,
+)
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
@@ -22,15 +28,18 @@ from twisted.web.server import NOT_DONE_YET, Request
 from typing_extensions import override
 
 from vmcontroller.common.background import in_background
-from vmcontroller.host.callers import ANYONE
+from vmcontroller.common.errors import Busy
+from vmcontroller.host.callers import Caller
 from vmcontroller.host.xmlrpc.dispatch import Dispatcher
+from vmcontroller.host.xmlrpc.gate import Gate
+from vmcontroller.host.xmlrpc.head import headers_of, wrong_content
 from vmcontroller.host.xmlrpc.limits import BoundedSite
 from vmcontroller.host.xmlrpc.marshal import is_large, read_call, write_answer, write_fault
-from vmcontroller.host.xmlrpc.operations_protocol import Operations
 
 LARGE_BYTES: Final = 256 * 1024
 """Bodies beyond this are parsed and written in a thread: 27 MB took 1.4 s (peers.md)."""
-_CONTENT_TYPES: Final = frozenset({b"text/xml", b"application/xml"})
+LARGE_AT_ONCE: Final = 2
+"""16 MiB of XML may take ten times as much while they are parsed."""
 
 T = TypeVar("T")
 
@@ -57,11 +66,22 @@ class CallResource(Bare):
 
     _log = Logger()
 
-    def __init__(self, dispatcher: Dispatcher, clock: IReactorTime, aside: Aside) -> None:
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        clock: IReactorTime,
+        aside: Aside,
+        caller_of: Callable[[Any], Caller],
+        calls: Calls,
+    ) -> None:
+        """`caller_of` returns who makes a request, as the gate has found; `calls` counts."""
         super().__init__()
         self._dispatcher = dispatcher
         self._clock = clock
         self._aside = aside
+        self._caller_of = caller_of
+        self._calls = calls
+        self._large: Any = DeferredSemaphore(LARGE_AT_ONCE)
 
     @override
     def render(self, request: Request) -> bytes | int:
@@ -69,13 +89,11 @@ class CallResource(Bare):
         if request.method != b"POST":
             request.setHeader(b"Allow", b"POST")
             return _refusal(request, NOT_ALLOWED, "Only POST is allowed here.")
-        content_type = request.getHeader(b"Content-Type") or b""
-        if content_type.split(b";")[0].strip().lower() not in _CONTENT_TYPES:
-            return _refusal(request, UNSUPPORTED_MEDIA_TYPE, "Content-Type must be text/xml.")
-        if (request.getHeader(b"Content-Encoding") or b"identity").lower() != b"identity":
-            return _refusal(request, UNSUPPORTED_MEDIA_TYPE, "No Content-Encoding is understood.")
+        if problem := wrong_content(headers_of(request)):
+            return _refusal(request, UNSUPPORTED_MEDIA_TYPE, problem)
         content: Any = request.content
-        answering = self._respond(_Exchange(request), content.read())
+        exchange = _Exchange(request, self._caller_of(request))
+        answering = self._respond(exchange, content.read())
         _ = in_background(answering, "answering a call")
         return NOT_DONE_YET
 
@@ -83,10 +101,11 @@ class CallResource(Bare):
         began_s = self._clock.seconds()
         name, outcome = "?", "answered"
         try:
-            name, params = await self._maybe_aside(
-                partial(read_call, body), large=len(body) > LARGE_BYTES
-            )
-            value = await self._call(exchange, name, params)
+            with self._calls.one_of(exchange.caller):
+                name, params = await self._maybe_aside(
+                    partial(read_call, body), large=len(body) > LARGE_BYTES
+                )
+                value = await self._call(exchange, name, params)
             response = await self._maybe_aside(
                 partial(write_answer, value), large=is_large(value, LARGE_BYTES)
             )
@@ -99,7 +118,7 @@ class CallResource(Bare):
         self._log.debug(
             "{method} from {client}: {outcome} after {duration_s:.3f} s",
             method=repr(name[:100]),
-            client=exchange.client,
+            client=f"{exchange.caller.name} at {exchange.caller.address}",
             outcome=outcome,
             duration_s=self._clock.seconds() - began_s,
         )
@@ -112,16 +131,43 @@ class CallResource(Bare):
         return call
 
     def _maybe_aside(self, work: Callable[[], T], *, large: bool) -> Deferred[T]:
-        return self._aside(work) if large else maybeDeferred(work)
+        if large:
+            aside: Deferred[T] = self._large.run(self._aside, work)
+            return aside
+        return maybeDeferred(work)
+
+
+class Calls:
+    """How many calls each client has under way."""
+
+    def __init__(self, most_of_one: int) -> None:
+        self._most_of_one = most_of_one
+        self._under_way: Counter[str] = Counter()
+
+    @contextlib.contextmanager
+    def one_of(self, caller: Caller) -> Iterator[None]:
+        """Count one more for as long as it takes; raises Busy where there are too many."""
+        key = caller.key
+        if self._under_way[key] >= self._most_of_one:
+            raise Busy(
+                f"{self._most_of_one} calls of {caller.name!r} are under way, which is the most "
+                "that one client may have (xmlrpc.max_calls_per_client)"
+            )
+        self._under_way[key] += 1
+        try:
+            yield
+        finally:
+            self._under_way[key] -= 1
+            if not self._under_way[key]:
+                del self._under_way[key]
 
 
 class _Exchange:
     """A request that waits for its answer, until its client hangs up."""
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: Request, caller: Caller) -> None:
         self._request = request
-        self.client = str(request.getClientAddress())
-        self.caller = replace(ANYONE, address=self.client)
+        self.caller = caller
         self.given_up = False
         self.waiting: Deferred[object] | None = None
         """To be cancelled when nobody waits for it any more."""
@@ -147,15 +193,23 @@ def _refusal(request: Request, code: int, text: str) -> bytes:
     return f"{text}\n".encode()
 
 
-def site(operations: Operations, reactor: Any) -> BoundedSite:
+def site(
+    dispatcher: Dispatcher, reactor: Any, gate: Gate, *, connections: int, calls: Calls
+) -> BoundedSite:
     """Make what a listening port serves: the API at /RPC2, within the bounds of `limits`.
 
-    `reactor` gives time (IReactorTime) and threads (IReactorThreads).
+    `reactor` gives time (IReactorTime) and threads (IReactorThreads). `calls` and `dispatcher` may
+    be shared by several.
     """
 
     def aside(work: Callable[[], T]) -> Deferred[T]:
         return deferToThreadPool(reactor, reactor.getThreadPool(), work)
 
+    def caller_of(request: Any) -> Caller:
+        caller: Caller = request.caller
+        assert caller is not None, "the gate has admitted it"
+        return caller
+
     root = Bare()
-    root.putChild(b"RPC2", CallResource(Dispatcher(operations), reactor, aside))
-    return BoundedSite(root, reactor)
+    root.putChild(b"RPC2", CallResource(dispatcher, reactor, aside, caller_of, calls))
+    return BoundedSite(root, reactor, gate, connections=connections)

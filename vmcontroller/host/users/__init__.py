@@ -1,0 +1,1 @@
+"""The users of the API: their passwords, tokens and roles. Not how they call."""
