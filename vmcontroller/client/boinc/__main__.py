@@ -1,0 +1,5 @@
+"""`python -m vmcontroller.client.boinc`."""
+
+from vmcontroller.client.boinc.main import main
+
+main()
