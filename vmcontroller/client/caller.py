@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, Self
 
 UNLIMITED: Final = float("inf")
 """For what takes as long as it takes: the daemon has a deadline of its own, or tells progress."""
@@ -21,4 +21,16 @@ class Caller(Protocol):
         `wait_s` is how long the daemon may wait by itself before it answers. Raises a Fault, or
         another ClientError when there was no answer.
         """
+        ...
+
+    def clone(self) -> Self:
+        """Return another caller of the same daemon, for another thread."""
+        ...
+
+    def abort(self) -> None:
+        """From another thread: let the call that is under way fail."""
+        ...
+
+    def close(self) -> None:
+        """Hang up; the next call connects again."""
         ...

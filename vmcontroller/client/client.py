@@ -5,39 +5,19 @@ from __future__ import annotations
 import math
 import os
 from functools import partial
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from typing_extensions import override
 
 from vmcontroller.client import wire
-from vmcontroller.client.about import AboutCalls
 from vmcontroller.client.address import address_of, usual_url
-from vmcontroller.client.commands import CommandCalls
 from vmcontroller.client.connection import Connection, Credentials
-from vmcontroller.client.copies import CopyCalls
-from vmcontroller.client.figures import FigureCalls
-from vmcontroller.client.guests import GuestCalls
-from vmcontroller.client.snapshots import SnapshotCalls
-from vmcontroller.client.tasks import TaskCalls
-from vmcontroller.client.vms import VmCalls
+from vmcontroller.client.work import Work
 
 TIMEOUT_S = 60.0
 
 
-class Calls(
-    VmCalls,
-    SnapshotCalls,
-    GuestCalls,
-    CommandCalls,
-    CopyCalls,
-    FigureCalls,
-    TaskCalls,
-    AboutCalls,
-):
-    """Every method, typed."""
-
-
-class Client(Calls):
+class Client(Work):
     """A daemon, over one connection that is kept and made again.
 
     One client is for one thread: `clone` makes another. `with` closes it at the end.
@@ -77,7 +57,7 @@ class Client(Calls):
         self._connection = Connection(self._address, credentials)
         self._timeout_s = timeout_s
         self._again = partial(
-            Client,
+            type(self),
             url,
             user=user,
             password=password,
@@ -103,10 +83,17 @@ class Client(Calls):
         )
         return wire.answer(body)
 
-    def clone(self) -> Client:
+    @override
+    def clone(self) -> Self:
         """Return another client of the same daemon, for another thread."""
-        return self._again()
+        return cast("Self", self._again())
 
+    @override
+    def abort(self) -> None:
+        """From another thread: let the call that is under way fail."""
+        self._connection.abort()
+
+    @override
     def close(self) -> None:
         """Hang up; the next call connects again."""
         self._connection.close()

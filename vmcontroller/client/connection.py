@@ -114,6 +114,14 @@ class Connection:
             raise self._refused(response, answer)
         return answer
 
+    def abort(self) -> None:
+        """Let the request fail that another thread waits for."""
+        connection = self._http
+        sock = connection.sock if connection is not None else None
+        if sock is not None:
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+
     def close(self) -> None:
         """Hang up; the next request connects again."""
         if self._http is not None:

@@ -9,31 +9,57 @@ from typing import ClassVar, Final
 
 
 class ClientError(Exception):
-    """Anything that goes wrong with a call."""
+    """Anything that goes wrong with a call; `str()` says what, and often what to do."""
+
+    name: str = "FAILED"
+    """A word for it, as a Fault has one."""
 
 
 class Unreachable(ClientError):
     """No connection to the daemon came about: nothing was done, and trying again is harmless."""
 
+    name = "UNREACHABLE"
+
 
 class ConnectionLost(ClientError):
     """The connection broke before the answer was there: the call may have been done, or not."""
+
+    name = "CONNECTION_LOST"
 
 
 class TimedOut(ConnectionLost):
     """The answer did not come in time: the daemon may still be at it."""
 
+    name = "TIMED_OUT"
+
 
 class Unauthorized(ClientError):
     """The daemon does not know the user, the password or the token; nothing was done."""
+
+    name = "UNAUTHORIZED"
 
 
 class BadAnswer(ClientError):
     """What answers is no VMController, or refuses the request as such."""
 
+    name = "BAD_ANSWER"
+
 
 class NotSendable(ClientError):
     """An argument has something that XML cannot carry; nothing was sent."""
+
+    name = "NOT_SENDABLE"
+
+
+class CopyFailed(ClientError):
+    """A file could not be copied between here and a guest; nothing of it is under its name."""
+
+    name = "COPY_FAILED"
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        """A word as TRANSFER_FAILED has it, such as NO_SUCH_FILE."""
 
 
 class Fault(ClientError):
