@@ -47,6 +47,12 @@ class BrokerConfig:
         "what guests are told to log in with at an external broker; empty: guest.yaml says it",
     )
     guest_password: str = key("", settings.passcode, "and its password")
+    monitor_username: str = key(
+        "",
+        settings.login,
+        "who may hear /topic/vmcontroller_events at the embedded broker; empty: nobody",
+    )
+    monitor_password: str = key("", settings.passcode, "and its password")
 
     @property
     def is_external(self) -> bool:
@@ -276,6 +282,7 @@ def load_host_config(path: str) -> HostConfig:
 
 def check_broker(config: BrokerConfig, source: str) -> None:
     """Raise ConfigError for keys of the broker that don't go together."""
+    _check_pair(config, "monitor", source)
     if not config.is_external:
         _check_tls(config, source)
         try:
@@ -290,10 +297,18 @@ def check_broker(config: BrokerConfig, source: str) -> None:
         )
     if not config.port:
         raise ConfigError(source, "broker.port", "must be the external broker's port, not 0")
-    if bool(config.guest_username) != bool(config.guest_password):
-        missing = "password" if config.guest_username else "username"
+    if config.monitor_username:
+        problem = "is for the embedded broker; an external one has permissions of its own"
+        raise ConfigError(source, "broker.monitor_username", problem)
+    _check_pair(config, "guest", source)
+
+
+def _check_pair(config: BrokerConfig, whose: str, source: str) -> None:
+    name, password = getattr(config, f"{whose}_username"), getattr(config, f"{whose}_password")
+    if bool(name) != bool(password):
+        missing = "password" if name else "username"
         raise ConfigError(
-            source, f"broker.guest_{missing}", "must be given with the other, or neither"
+            source, f"broker.{whose}_{missing}", "must be given with the other, or neither"
         )
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from socket import gethostname
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -16,7 +15,6 @@ from twisted.logger import Logger
 from vmcontroller.common.background import Repeated, in_background, pause
 from vmcontroller.common.config import HostConfig
 from vmcontroller.common.copying.course import Way, threads_of
-from vmcontroller.common.destinations import EVENTS
 from vmcontroller.common.errors import ConfigError, VMControllerError
 from vmcontroller.common.model import GuestId
 from vmcontroller.host.adoption import Adoption
@@ -24,7 +22,7 @@ from vmcontroller.host.broker.limits import BrokerLimits, connections_within
 from vmcontroller.host.broker.protocol import BrokerConnection
 from vmcontroller.host.broker.rights import Principal, Role
 from vmcontroller.host.broker.service import BrokerService
-from vmcontroller.host.broker.vm_rights import VmRights
+from vmcontroller.host.broker.vm_rights import VmRights, monitor_of
 from vmcontroller.host.broker_addresses import BrokerAddresses
 from vmcontroller.host.broker_session import BrokerSession
 from vmcontroller.host.channels import Channels
@@ -33,11 +31,13 @@ from vmcontroller.host.commands.housekeeping import Housekeeping
 from vmcontroller.host.commands.world import CommandWorld
 from vmcontroller.host.commands.writer_thread import WriterThread
 from vmcontroller.host.conversation import Conversation
+from vmcontroller.host.creation.creation import Creation
+from vmcontroller.host.creation.programs import runner
 from vmcontroller.host.descriptors import raise_descriptor_limit, shared_descriptors
 from vmcontroller.host.directory import Directory
 from vmcontroller.host.door.door import Door
-from vmcontroller.host.events.events import Events
 from vmcontroller.host.events.log import Kind
+from vmcontroller.host.events.publishing import event_log_of
 from vmcontroller.host.events.sources import Sources
 from vmcontroller.host.hypervisor.base import Hypervisor, Vm, VmChanged
 from vmcontroller.host.hypervisor.registry import hypervisor_from
@@ -47,6 +47,7 @@ from vmcontroller.host.operations.operations import Operations
 from vmcontroller.host.reach import Reach
 from vmcontroller.host.recent_events import RecentEvents
 from vmcontroller.host.state_dir import StateDir
+from vmcontroller.host.stats.sampler import Sampler
 from vmcontroller.host.tasks.copies import follow_copy
 from vmcontroller.host.tasks.tasks import Tasks
 from vmcontroller.host.transfers.ledger import Ledger
@@ -83,20 +84,22 @@ class HostDaemon:
             reactor=reactor,
             on_event=self._events.note,
             # There is no adoption yet: it needs the conversation, and that the broker.
-            rights=VmRights(lambda *login: self._adoption.who(*login)),  # noqa: PLW0108
+            rights=VmRights(
+                lambda *login: self._adoption.who(*login),  # noqa: PLW0108
+                monitor_of(config.broker),
+            ),
             limits=BrokerLimits(connections=connections_within(self._descriptors)),
         )
         self._addresses = BrokerAddresses(
             config=config.broker, broker=self.broker, hypervisor=self.hypervisor
         )
         self._directory = Directory(clock=reactor, hypervisor=self.hypervisor)
-        self._event_log = Events(
-            clock=reactor, wall_s=time.time, publish=self._publish, host=gethostname()
-        )
+        self._event_log = event_log_of(config.broker, reactor, self._send)
         self._sources = Sources(self._event_log, self._directory.last_known)
         self._build_conversation()
         self._build_work()
         self._build_adoption()
+        self._build_sampler()
         self._build_operations()
         self._channels = Channels(
             reactor=reactor,
@@ -108,6 +111,7 @@ class HostDaemon:
             Repeated(reactor, HOUSEKEEPING_S, "housekeeping", self._keep_house),
             Repeated(reactor, HOUSEKEEPING_S, "following commands", self._follow_commands),
             Repeated(reactor, HOUSEKEEPING_S, "following networks", self._addresses.refresh),
+            Repeated(reactor, config.stats.interval, "reading figures", self._sampler.sample),
             Repeated(reactor, CHANNELS_S, "following channels", self._follow_channels),
         )
 
@@ -193,12 +197,29 @@ class HostDaemon:
         if not self._config.broker.is_external:
             self._conversation.owing = self._adoption
 
+    def _build_sampler(self) -> None:
+        self._sampler = Sampler(
+            clock=self._reactor,
+            wall_s=time.time,
+            config=self._config.stats,
+            read=self.hypervisor.stats,
+            list_vms=self._directory.current,
+            guests=self._conversation.guests,
+        )
+
     def _build_operations(self) -> None:
         self.operations = Operations(
             clock=self._reactor,
             hypervisor=self.hypervisor,
             directory=self._directory,
             in_thread=self._in_thread,
+            creation=Creation(
+                hypervisor=self.hypervisor,
+                in_thread=self._in_thread,
+                run_program=runner(self._reactor),
+                directory=self._state_dir.disks,
+                defaults=self._config.vms,
+            ),
             conversation=self._conversation,
             reach=Reach(
                 directory=self._directory,
@@ -213,6 +234,7 @@ class HostDaemon:
             events=self._events,
             event_log=self._event_log,
             tasks=self._tasks,
+            sampler=self._sampler,
             stop_timeout_s=self._config.guests.stop_timeout,
         )
         self._door = Door(
@@ -292,8 +314,10 @@ class HostDaemon:
     async def _adopt(self) -> None:
         """Give VMs credentials for the embedded broker, and listen to their channels.
 
-        An external broker has credentials of its own, and no channels.
+        An external broker has credentials of its own, and no channels. What an earlier daemon left
+        half made is removed before.
         """
+        await self.operations.sweep_disks()
         if not self._config.broker.is_external:
             await self._adoption.follow()
             self._channels.look_soon()
@@ -326,9 +350,6 @@ class HostDaemon:
         if self._client.running:  # else it is us who stop
             self._log.warn("the daemon lost the broker: {reason}", reason=reason)
             self._transfers.broker_lost(f"the daemon lost the broker: {reason}")
-
-    def _publish(self, event: bytes) -> None:
-        self._send(EVENTS, event, {"content-type": "application/json"})
 
     def _send(self, destination: str, body: bytes, headers: Mapping[str, str]) -> None:
         self._client.send(destination, body, headers)

@@ -17,6 +17,8 @@ class Role(enum.Enum):
     HOST = "host"
     """The daemon itself; it comes in-process and is never dropped for being slow."""
     GUEST = "guest"
+    MONITOR = "monitor"
+    """Hears what happens on the host, and says nothing."""
     ANYONE = "anyone"
     """A peer of a broker without rules (OpenRights)."""
 

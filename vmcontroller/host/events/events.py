@@ -31,11 +31,14 @@ class Events:
         *,
         clock: IReactorTime,
         wall_s: Callable[[], float],
-        publish: Callable[[bytes], None] = lambda _: None,
+        publish: Callable[[bytes], None] | None = None,
         host: str = "",
         kept: int = KEPT,
     ) -> None:
-        """`wall_s` is the time of day; `publish` gets each event as JSON, with this `host`."""
+        """`wall_s` is the time of day.
+
+        `publish` gets each event as JSON, with this `host`; None: nobody can hear it.
+        """
         self._clock = clock
         self._wall_s = wall_s
         self._publish = publish
@@ -107,16 +110,17 @@ class Events:
         self._telling = None
         first, self._unseen = self._unseen, self._events.next
         events = self._events.since(first)
-        for event in events:
-            self._send({**event.answer(), "host": self._host})
+        if self._publish is not None:
+            for event in events:
+                self._send(self._publish, {**event.answer(), "host": self._host})
         for wanted in [each for each in self._waiting if any(map(each.matches, events))]:
             for news in list(self._waiting.get(wanted, ())):
                 if not news.called:
                     news.callback(first)
 
-    def _send(self, event: dict[str, object]) -> None:
+    def _send(self, publish: Callable[[bytes], None], event: dict[str, object]) -> None:
         try:
-            self._publish(json.dumps(event).encode())
+            publish(json.dumps(event).encode())
         except NotConnected:
             return  # waitEvents has it; the topic is silent while there is no broker
         except Exception:  # noqa: BLE001 - a monitor's copy must not keep callers waiting
