@@ -18,8 +18,10 @@ from vmcontroller.common.config import load_host_config
 from vmcontroller.common.errors import ConfigError, VMControllerError
 from vmcontroller.common.logs import start_logging
 from vmcontroller.host.app import HostDaemon
+from vmcontroller.host.door.door import check_door
 from vmcontroller.host.identity.credential_store import read_credentials
 from vmcontroller.host.identity.credentials import find_record
+from vmcontroller.host.users import editing
 
 SWITCH_INTERVAL_S = 0.0005
 """A thread that comes back from the disk waits so long for a busy reactor. A commit comes back
@@ -58,6 +60,10 @@ def main(context: click.Context, config_file: str, *, check: bool, debug: bool) 
     except ConfigError as error:
         _refuse(error)
     if check:
+        try:
+            check_door(config.xmlrpc, config_file)
+        except ConfigError as error:
+            _refuse(error)
         click.echo(f"{config_file}: good")
         return
     start_logging(sys.stderr, debug=debug)
@@ -98,7 +104,71 @@ def guest_credentials(config_file: str, vm: str, *, as_json: bool) -> None:
     click.echo(json.dumps(said) if as_json else yaml.safe_dump(said, sort_keys=False), nl=as_json)
 
 
-def _refuse(error: ConfigError) -> NoReturn:
+@main.command("passwd")
+@click.argument("name", required=False, default="")
+@click.option("-c", "--config", "config_file", metavar="FILE", help="As of vmcontroller-host.")
+@click.option("--roles", metavar="ROLES", help="Some of read,operate,exec,files,admin.")
+@click.option("--token", is_flag=True, help="Make a token for a program, and print it: only once.")
+@click.option("--revoke", metavar="TOKEN", help="Take a token away, which --list names.")
+@click.option("--remove", is_flag=True, help="Remove the user.")
+@click.option("--list", "listing", is_flag=True, help="Print all users, and what they may.")
+@click.pass_obj
+def passwd(earlier: str, /, name: str, config_file: str | None, **wanted: Any) -> None:
+    """Add a user of the API, or change one; the daemon sees it within a second.
+
+    A new user NAME needs --roles, and gets a password or, with --token, a token. The password is
+    asked for, or read from standard input where that is no terminal: its first line. Of a user who
+    is there, --roles alone changes the roles and nothing else.
+    """
+    try:
+        path = load_host_config(config_file or earlier).xmlrpc.users
+        if wanted["listing"]:
+            for line in editing.list_lines(path):
+                click.echo(line)
+        elif not name:
+            _refuse(editing.Refused("NAME is missing; --list names all users"))
+        else:
+            _change_user(path, name, **wanted)
+    except VMControllerError as error:
+        _refuse(error)
+
+
+def _change_user(
+    path: str,
+    name: str,
+    *,
+    roles: str | None,
+    token: bool,
+    revoke: str | None,
+    remove: bool,
+    **_: bool,
+) -> None:
+    given = None if roles is None else editing.roles_of(roles)
+    if (token, revoke is not None, remove).count(True) > 1:
+        raise editing.Refused("only one of --token, --revoke and --remove at once")
+    if remove:
+        said = editing.remove(path, name)
+    elif revoke is not None:
+        said = editing.revoke(path, name, revoke)
+    elif token:
+        made, said = editing.add_token(path, name, given)
+        click.echo(made)
+    elif given is not None and editing.is_there(path, name):
+        said = editing.set_roles(path, name, given)
+    else:
+        editing.check_new(path, name, given)
+        said = editing.set_password(path, name, _asked_password(), given)
+    click.echo(said, err=True)
+
+
+def _asked_password() -> str:
+    if sys.stdin.isatty():
+        asked: str = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+        return asked
+    return sys.stdin.readline().rstrip("\r\n")
+
+
+def _refuse(error: VMControllerError) -> NoReturn:
     click.echo(f"vmcontroller-host: {error}", err=True)
     sys.exit(2)
 
