@@ -12,12 +12,22 @@ from twisted.trial.unittest import TestCase
 
 from tests.contract.hypervisor_fixture import Fixture
 from tests.contract.making import MakingContract
+from tests.contract.observing import ObservingContract
 from tests.contract.opening import OpeningContract
+from tests.contract.saving import SavingContract
+from tests.contract.snapshots import SnapshotContract
 from tests.contract.states import StatesContract
 from vmcontroller.host.hypervisor.base import VmState
 
 
-class HypervisorContract(MakingContract, StatesContract, OpeningContract):
+class HypervisorContract(
+    MakingContract,
+    StatesContract,
+    OpeningContract,
+    SnapshotContract,
+    SavingContract,
+    ObservingContract,
+):
     """The suite itself; `make_hypervisor_tests` gives it a fixture."""
 
 

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from uuid import uuid4
 
+from tests.fakes.keeping import FakeKeeping, Kept
+from tests.fakes.observing import FakeObserving
 from vmcontroller.common.credentials import Credential
 from vmcontroller.common.errors import (
     BadArgument,
@@ -28,7 +30,7 @@ from vmcontroller.host.hypervisor.base import (
 from vmcontroller.host.hypervisor.needs import check_supported
 from vmcontroller.host.names import check_new_name
 
-OFF = (VmState.POWERED_OFF, VmState.ABORTED)
+OFF = (VmState.POWERED_OFF, VmState.ABORTED, VmState.SAVED)
 ON = (VmState.RUNNING, VmState.PAUSED)
 
 
@@ -43,18 +45,38 @@ def disks_of(spec: VmSpec) -> tuple[VmDisk, ...]:
     )
 
 
-class FakeHypervisor:
-    """Machines that are nothing but their state; `world` is shared by all fakes on it."""
+class FakeHypervisor(FakeKeeping, FakeObserving):
+    """Machines that are nothing but their state; `world` and `kept` are shared by all fakes on them."""
 
     name = "fake"
-    capabilities = frozenset({Capability.ACPI_SHUTDOWN, Capability.RESET})
+    capabilities = frozenset(
+        {
+            Capability.ACPI_SHUTDOWN,
+            Capability.RESET,
+            Capability.SNAPSHOTS,
+            Capability.MEMORY_SNAPSHOTS,
+            Capability.SAVE,
+            Capability.SLEEP,
+            Capability.FIGURES,
+            Capability.SCREENSHOT,
+            Capability.CONSOLE_LOG,
+        }
+    )
 
-    def __init__(self, world: dict[str, Vm] | None = None, *, obedient: bool = True) -> None:
+    def __init__(
+        self,
+        world: dict[str, Vm] | None = None,
+        kept: dict[str, Kept] | None = None,
+        *,
+        obedient: bool = True,
+    ) -> None:
+        FakeObserving.__init__(self)
         self.world: dict[str, Vm] = {} if world is None else world
         self.obedient = obedient
         """Whether guests go off when asked."""
         self.presses = 0
         self.told: dict[str, Credential] = {}
+        self.kept: dict[str, Kept] = {} if kept is None else kept
         self.specs: dict[str, VmSpec] = {}
         """What each machine of this fake was made from."""
         self._listener: Callable[[VmChanged], None] | None = None
@@ -106,6 +128,7 @@ class FakeHypervisor:
     async def remove(self, uuid: str) -> None:
         vm = self._need(uuid, "remove", *OFF)
         del self.world[uuid]
+        self.kept.pop(uuid, None)
         self._report(VmChanged(uuid=uuid, name=vm.name, state=None))
 
     async def tell(self, uuid: str, credential: Credential) -> None:
@@ -115,9 +138,11 @@ class FakeHypervisor:
 
     async def start(self, uuid: str, agent: AgentAddress) -> None:
         vm = self._need(uuid, "start", *OFF)
+        self.starts[uuid] += 1
         if agent.credential is not None:
             await self.tell(uuid, agent.credential)
-        self.becomes(self.world[vm.uuid], VmState.RUNNING)
+        if not self.goes_on(self.world[vm.uuid]):
+            self.becomes(self.world[vm.uuid], VmState.RUNNING)
 
     async def shutdown(self, uuid: str) -> None:
         vm = self._need(uuid, "shutdown", VmState.RUNNING)

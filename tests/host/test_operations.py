@@ -9,8 +9,8 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.fakes.hypervisor import FakeHypervisor
-from tests.host.wiring import at_once, commands_of, conversation_of
-from vmcontroller.common.config import TasksConfig
+from tests.host.wiring import at_once, commands_of, conversation_of, creation_of
+from vmcontroller.common.config import StatsConfig, TasksConfig
 from vmcontroller.common.destinations import REQUESTS, requests_of
 from vmcontroller.common.errors import (
     BadArgument,
@@ -38,6 +38,7 @@ from vmcontroller.host.operations.vms import SHUTDOWN_REPEAT_S
 from vmcontroller.host.reach import Reach
 from vmcontroller.host.recent_events import RecentEvents
 from vmcontroller.host.requests import CreateOptions, RunRequest
+from vmcontroller.host.stats.sampler import Sampler
 from vmcontroller.host.tasks.tasks import Tasks
 
 TRUE = RunRequest(spec=CommandSpec(cmd="true"), has_usual_output_limit=True)
@@ -82,6 +83,7 @@ class OperationsTests(SynchronousTestCase):
             ),
             adoption=self.adoption,
             in_thread=at_once,
+            creation=creation_of(self.hypervisor, self.mktemp()),
             conversation=self.conversation,
             commands=self.conversation.commands,
             transfers=self.conversation.transfers,
@@ -89,6 +91,14 @@ class OperationsTests(SynchronousTestCase):
             events=RecentEvents(lambda: 7.0),
             event_log=Events(clock=self.clock, wall_s=lambda: 7.0),
             tasks=Tasks(clock=self.clock, wall_s=lambda: 7.0, config=TasksConfig()),
+            sampler=Sampler(
+                clock=self.clock,
+                wall_s=lambda: 1_000_000.0 + self.clock.seconds(),
+                config=StatsConfig(),
+                read=self.hypervisor.stats,
+                list_vms=directory.current,
+                guests=self.conversation.guests,
+            ),
             stop_timeout_s=100,
         )
         self.now(self.hypervisor.open(self.operations.vm_changed))

@@ -126,7 +126,11 @@ class Agent(Ears):
         self._later(self._beacon_interval_s, self._still_alive)
         with contextlib.suppress(NotConnected):
             self._voice.say(
-                presence.StillAlive(session=self._about.session, load=self._about.load())
+                presence.StillAlive(
+                    session=self._about.session,
+                    load=self._about.load(),
+                    figures=self._about.figures(),
+                )
             )
 
     def _later(self, delay_s: float, what: Callable[[], None] | None) -> None:

@@ -27,6 +27,7 @@ from vmcontroller.guest.bulk_session import BulkSession
 from vmcontroller.guest.channel import ChannelEndpoint
 from vmcontroller.guest.commands.runner import Runner
 from vmcontroller.guest.discovery import DiscoveredEndpoint, channel_path, find_broker
+from vmcontroller.guest.figures import Figures
 from vmcontroller.guest.files import GuestFiles
 from vmcontroller.guest.identity import About, describe, named, read_boot_id, read_load
 from vmcontroller.guest.kept_credential import KeptCredential
@@ -103,6 +104,7 @@ class GuestAgent:
                 version=_version(),
                 boot_id=read_boot_id(),
                 load=read_load,
+                figures=Figures().read,
             ),
             keep=self._kept.keep,
             beacon_interval_s=self._config.vm.beacon_interval,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -28,6 +28,8 @@ class About:
     version: str = ""
     boot_id: str = ""
     load: Callable[[], float] = lambda: 0.0
+    figures: Callable[[], Mapping[str, float]] = dict
+    """How the guest fares; see the word STILL_ALIVE."""
 
 
 def choose_interface(

@@ -253,8 +253,9 @@ class Conversation(TransferEars):
         if record is None or record.session != word.session:
             self.ask_for_hello(guest)
             return
-        self.guests.note(guest, load=word.load)
-        if self._clock.seconds() - record.measured_s >= LATENCY_INTERVAL_S:
+        now = self._clock.seconds()
+        self.guests.note(guest, load=word.load, figures=word.figures, figures_s=now)
+        if now - record.measured_s >= LATENCY_INTERVAL_S:
             self._measure(guest)
 
     @override

@@ -6,8 +6,8 @@ of itself is data; who it is, the broker says.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from vmcontroller.common.model import GuestId
 from vmcontroller.common.words.presence import Descriptor
@@ -29,6 +29,10 @@ class Guest:
     boot_id: str = ""
     epoch: int = 0
     load: float = 0.0
+    figures: Mapping[str, float] = field(default_factory=dict)
+    """How it fares, as its last beacon says."""
+    figures_s: float = 0.0
+    """When that came."""
     latency_s: float = -1.0
     """From a PING to its PONG; below 0: not measured yet."""
     measured_s: float = float("-inf")
@@ -70,6 +74,8 @@ class Guests:
                 guest,
                 since_s=before.since_s,
                 load=before.load,
+                figures=before.figures,
+                figures_s=before.figures_s,
                 latency_s=before.latency_s,
                 measured_s=before.measured_s,
             )
@@ -85,8 +91,8 @@ class Guests:
         self._guests[guest] = replace(record, last_heard_s=now_s)
         return True
 
-    def note(self, guest: GuestId, **news: float) -> None:
-        """Put `load`, `latency_s` or `measured_s` into the record of a guest that is there."""
+    def note(self, guest: GuestId, **news: float | Mapping[str, float]) -> None:
+        """Put `load`, `figures`, `latency_s` and the like into the record of a guest that is there."""
         record = self._guests.get(guest)
         if record is not None:
             self._guests[guest] = replace(record, **news)  # type: ignore[arg-type]

@@ -117,15 +117,24 @@ class StillAlive(Word):
     session: str
     load: float = 0.0
     """The guest's load average of one minute."""
+    figures: Mapping[str, float] = field(default_factory=dict)
+    """How the guest fares: `cpu` (percent of all its processors since the beacon before), `load1`,
+    `memory.total`, `.used`, `.free`, `.available` and `disk.total`, `.used`, `.free` (of `/`) in
+    KiB, `processes`. What can't be read is left out, and what is not known here is passed over."""
 
     @override
     def how_to_say(self) -> Utterance:
-        return compose(self.NAME, {"session": self.session, "load": self.load})
+        fields: dict[str, object] = {"session": self.session, "load": self.load}
+        return compose(self.NAME, fields | ({"figures": self.figures} if self.figures else {}))
 
     @override
     @classmethod
     def heard(cls, spoken: Spoken) -> Self:
-        return cls(session=spoken.text("session", max_chars=100), load=spoken.number("load", 0.0))
+        return cls(
+            session=spoken.text("session", max_chars=100),
+            load=spoken.number("load", 0.0),
+            figures=spoken.numbers("figures", most=64),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@ from vmcontroller.host.broker_addresses import BrokerAddresses
 from vmcontroller.host.commands.commands import Commands
 from vmcontroller.host.conversation import Conversation
 from vmcontroller.host.creation import InThread
+from vmcontroller.host.creation.creation import Creation
 from vmcontroller.host.directory import Directory
 from vmcontroller.host.events.events import Events
 from vmcontroller.host.hypervisor.base import Hypervisor
@@ -20,10 +21,13 @@ from vmcontroller.host.operations.commands import CommandOperations
 from vmcontroller.host.operations.copies import CopyOperations
 from vmcontroller.host.operations.events import EventOperations
 from vmcontroller.host.operations.guests import GuestOperations
+from vmcontroller.host.operations.screen import ScreenOperations
+from vmcontroller.host.operations.stats import StatsOperations
 from vmcontroller.host.operations.tasks import TaskOperations
 from vmcontroller.host.operations.vms import VmOperations
 from vmcontroller.host.reach import Reach
 from vmcontroller.host.recent_events import RecentEvents
+from vmcontroller.host.stats.sampler import Sampler
 from vmcontroller.host.tasks.tasks import Tasks
 from vmcontroller.host.transfers.transfers import Transfers
 
@@ -35,6 +39,8 @@ class Operations(
     CopyOperations,
     EventOperations,
     TaskOperations,
+    StatsOperations,
+    ScreenOperations,
 ):
     """One coroutine per use case, named as the wire's method in snake_case."""
 
@@ -45,6 +51,7 @@ class Operations(
         hypervisor: Hypervisor,
         directory: Directory,
         in_thread: InThread,
+        creation: Creation,
         conversation: Conversation,
         reach: Reach,
         adoption: Adoption | None,
@@ -54,6 +61,7 @@ class Operations(
         events: RecentEvents,
         event_log: Events,
         tasks: Tasks,
+        sampler: Sampler,
         stop_timeout_s: float,
     ) -> None:
         VmOperations.__init__(
@@ -61,7 +69,7 @@ class Operations(
             clock=clock,
             hypervisor=hypervisor,
             directory=directory,
-            in_thread=in_thread,
+            creation=creation,
             reach=reach,
             adoption=adoption,
             commands=commands,
@@ -82,3 +90,5 @@ class Operations(
         CopyOperations.__init__(self, reach=reach, transfers=transfers)
         EventOperations.__init__(self, event_log=event_log)
         TaskOperations.__init__(self, directory=directory, tasks=tasks)
+        StatsOperations.__init__(self, directory=directory, sampler=sampler)
+        ScreenOperations.__init__(self, directory=directory, hypervisor=hypervisor)

@@ -51,6 +51,10 @@ class Operations(Protocol):
         """Answer True when it runs on."""
         ...
 
+    async def get_vm(self, vm: str) -> Mapping[str, Any]:
+        """Answer what a VM was made with."""
+        ...
+
     async def get_state(self, vm: str) -> str:
         """Answer the state's name."""
         ...
@@ -193,6 +197,26 @@ class Operations(Protocol):
 
     async def list_tasks(self, caller: Caller) -> Sequence[Mapping[str, Any]]:
         """Answer where all the caller's tasks stand."""
+        ...
+
+    async def get_performance_data(self, vm: str) -> Sequence[Mapping[str, Any]]:
+        """Answer all figures of a VM with their last values."""
+        ...
+
+    async def get_stats(self, vm: str, key: str) -> Sequence[Mapping[str, Any]]:
+        """Answer the figures whose names match the pattern, with all that is kept."""
+        ...
+
+    async def get_display(self, vm: str) -> Mapping[str, Any]:
+        """Answer how a VM's screen can be reached."""
+        ...
+
+    async def take_screenshot(self, vm: str) -> bytes:
+        """Answer what is on a VM's screen, as a PNG."""
+        ...
+
+    async def get_console_log(self, vm: str, offset: int, length: int) -> Mapping[str, Any]:
+        """Answer a piece of what a VM wrote to its serial console."""
         ...
 
     async def states(self) -> Mapping[str, int]:

@@ -11,6 +11,8 @@ from vmcontroller.host.xmlrpc.event_methods import EVENT_METHODS
 from vmcontroller.host.xmlrpc.guest_methods import GUEST_METHODS
 from vmcontroller.host.xmlrpc.introspection import INTROSPECTION
 from vmcontroller.host.xmlrpc.method import Method
+from vmcontroller.host.xmlrpc.screen_methods import SCREEN_METHODS
+from vmcontroller.host.xmlrpc.stats_methods import STATS_METHODS
 from vmcontroller.host.xmlrpc.task_methods import TASK_METHODS
 from vmcontroller.host.xmlrpc.vm_methods import VM_METHODS
 
@@ -23,6 +25,8 @@ METHODS: Final[Mapping[str, Method]] = {
         COPY_METHODS,
         EVENT_METHODS,
         TASK_METHODS,
+        STATS_METHODS,
+        SCREEN_METHODS,
         INTROSPECTION,
     )
     for method in methods

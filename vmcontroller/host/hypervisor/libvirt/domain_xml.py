@@ -9,6 +9,7 @@ from vmcontroller.common.channel import CHANNEL_NAME
 from vmcontroller.host.hypervisor.base import DirectBoot
 from vmcontroller.host.hypervisor.libvirt.domain_told import add
 from vmcontroller.host.hypervisor.libvirt.drives import PC_ARCHITECTURES, Drive
+from vmcontroller.host.hypervisor.libvirt.screen import add_console, add_screen
 
 NAMESPACE = "urn:vmcontroller:domain:1"
 """Of the metadata element that marks a machine as made here."""
@@ -48,6 +49,8 @@ class DomainPlan:
     """Of `disk`, `network` and `cdrom`."""
     is_uefi: bool = False
     description: str = ""
+    console_log: str = ""
+    """The file that keeps what it writes to its serial console; empty: none does."""
 
     @property
     def has_nic(self) -> bool:
@@ -115,8 +118,9 @@ def _add_devices(domain: ET.Element, plan: DomainPlan) -> None:
     if plan.has_nic:
         _add_nic(devices, plan)
     add(devices, "controller", type="usb", model="none")
-    add(add(devices, "serial", type="pty"), "target", port="0")
-    add(add(devices, "console", type="pty"), "target", type="serial", port="0")
+    add_console(devices, plan.console_log)
+    if plan.domain_type != "test":
+        add_screen(devices, plan.name, is_pc=plan.arch in PC_ARCHITECTURES)
     if len(plan.name[:20].encode()) <= CHANNEL_NAME_BYTES:
         channel = add(devices, "channel", type="unix")
         add(channel, "source", mode="bind")

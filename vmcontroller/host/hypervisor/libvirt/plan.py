@@ -38,12 +38,19 @@ def check_name(name: str) -> None:
 
 
 def plan(
-    spec: VmSpec, *, domain_type: str, arch: str, uuid: str, network: str, mac: str
+    spec: VmSpec,
+    *,
+    domain_type: str,
+    arch: str,
+    uuid: str,
+    network: str,
+    mac: str,
+    console_log: str = "",
 ) -> DomainPlan:
     """Return the plan of a new machine; raises BadArgument.
 
     `network` is the libvirt network behind `nat` or `isolated`, `uuid` what it gets where `spec`
-    names none.
+    names none; `console_log` is where its console is kept, with its UUID in the place of `{uuid}`.
     """
     check_name(spec.name)
     _check_sizes(spec)
@@ -67,6 +74,7 @@ def plan(
         boot_order=spec.boot_order or USUAL_BOOT_ORDER,
         is_uefi=spec.firmware == "uefi",
         description=spec.description,
+        console_log=console_log.replace("{uuid}", spec.uuid or uuid),
     )
 
 

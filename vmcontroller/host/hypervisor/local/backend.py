@@ -11,6 +11,7 @@ from typing import Any
 
 from twisted.internet.defer import DeferredLock
 from twisted.logger import Logger
+from typing_extensions import override
 
 from vmcontroller.common import process
 from vmcontroller.common.background import in_background
@@ -32,20 +33,30 @@ from vmcontroller.host.hypervisor.base import (
     VmSpec,
     VmState,
 )
-from vmcontroller.host.hypervisor.local import processes, store
+from vmcontroller.host.hypervisor.local import console, processes, store
 from vmcontroller.host.hypervisor.local.machine import Machine
+from vmcontroller.host.hypervisor.local.observation import Observation
 from vmcontroller.host.hypervisor.needs import check_supported
 
 
-class LocalHypervisor:
+class LocalHypervisor(Observation):
     """Local VMs; see the package's docstring."""
 
     name = "local"
-    capabilities = frozenset({Capability.ACPI_SHUTDOWN, Capability.RESET, Capability.CLONES})
+    capabilities = frozenset(
+        {
+            Capability.ACPI_SHUTDOWN,
+            Capability.RESET,
+            Capability.CLONES,
+            Capability.FIGURES,
+            Capability.CONSOLE_LOG,
+        }
+    )
 
     _log = Logger()
 
     def __init__(self, *, reactor: Any, state_dir: str) -> None:  # Any: three interfaces of it
+        Observation.__init__(self, state_dir)
         self._reactor = reactor
         self._in_thread = threads_of(reactor)
         self._store = store.LocalStore(state_dir)
@@ -107,6 +118,7 @@ class LocalHypervisor:
         machine.need("remove", VmState.POWERED_OFF, VmState.ABORTED)
         del self._machines[uuid]
         await self._in_thread(self._store.remove, machine.vm)
+        await self._in_thread(self._console_files.remove, uuid)
         self._listener(VmChanged(uuid=uuid, name=machine.vm.name, state=None))
 
     async def tell(self, uuid: str, credential: Credential) -> None:
@@ -170,7 +182,8 @@ class LocalHypervisor:
     def _launch(self, machine: Machine) -> None:
         vm = machine.vm
         try:
-            with (vm.home / "agent.log").open("ab") as log:
+            console.turn_over(vm)
+            with console.log_of(vm).open("ab") as log:
                 machine.child = process.start(
                     self._reactor,
                     processes.launch(vm, log),
@@ -231,6 +244,7 @@ class LocalHypervisor:
         machine.state = after
         self._report(machine)
 
+    @override
     def _machine(self, uuid: str) -> Machine:
         if uuid not in self._machines:
             raise NoSuchVM(uuid)

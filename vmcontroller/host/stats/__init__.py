@@ -1,0 +1,1 @@
+"""Figures: what the machines and their guests use, as numbers with a history."""
