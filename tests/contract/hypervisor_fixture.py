@@ -19,6 +19,9 @@ class Fixture(Protocol):
     obeys_shutdown: bool
     """Whether the guest of `make_spec` goes off when asked."""
 
+    has_memory: bool
+    """Whether a machine that is saved really goes on; libvirt's mock driver starts it anew."""
+
     def hypervisor(self) -> Hypervisor:
         """Return a new backend, not yet open, on the same machines as every other one."""
         ...

@@ -46,7 +46,7 @@ def disks_of(spec: VmSpec) -> tuple[VmDisk, ...]:
 
 
 class FakeHypervisor(FakeKeeping, FakeObserving):
-    """Machines that are nothing but their state; `world` and `kept` are shared by all fakes on them."""
+    """Machines that are nothing but their state; fakes on one `world` and `kept` share them."""
 
     name = "fake"
     capabilities = frozenset(

@@ -7,6 +7,7 @@ from twisted.trial.unittest import TestCase
 from tests.contract.hypervisor import make_hypervisor_tests
 from tests.contract.hypervisor_fixture import Fixture
 from tests.fakes.hypervisor import FakeHypervisor
+from tests.fakes.keeping import Kept
 from vmcontroller.host.hypervisor.base import Hypervisor, Vm, VmSpec
 
 
@@ -14,12 +15,14 @@ class FakeMachines:
     """One world for all backends of a test."""
 
     obeys_shutdown = True
+    has_memory = True
 
     def __init__(self) -> None:
         self._world: dict[str, Vm] = {}
+        self._kept: dict[str, Kept] = {}
 
     def hypervisor(self) -> Hypervisor:
-        return FakeHypervisor(self._world)
+        return FakeHypervisor(self._world, self._kept)
 
     def make_spec(self, name: str) -> VmSpec:
         return VmSpec(name=name, image="")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import secrets
 import shutil
+import subprocess
 import tempfile
 import xml.etree.ElementTree as ET
 from pathlib import Path
@@ -53,10 +55,20 @@ def boot_sector(code: bytes) -> bytes:
     return code.ljust(510, b"\x00") + b"\x55\xaa"
 
 
+@functools.cache
+def qcow2_of(content: bytes) -> bytes:
+    with tempfile.TemporaryDirectory() as directory:
+        raw, qcow2 = f"{directory}/raw", f"{directory}/qcow2"
+        Path(raw).write_bytes(content)
+        subprocess.run(["qemu-img", "convert", "-O", "qcow2", raw, qcow2], check=True)
+        return Path(qcow2).read_bytes()
+
+
 class RealQemu:
     """Machines with a boot sector for a guest, in a directory that QEMU's user can read."""
 
     obeys_shutdown = True
+    has_memory = True
 
     def __init__(self, case: TestCase) -> None:
         self._directory = Path(tempfile.mkdtemp(prefix="vmcontroller-contract-", dir=IMAGES))
@@ -71,13 +83,13 @@ class RealQemu:
 
     def make_spec(self, name: str) -> VmSpec:
         self._names.append(name)
-        descriptor, path = tempfile.mkstemp(suffix=".raw", dir=self._directory)
+        descriptor, path = tempfile.mkstemp(suffix=".qcow2", dir=self._directory)
         with open(descriptor, "wb") as disk:
-            disk.write(boot_sector(OBEDIENT).ljust(2**20, b"\x00"))
+            disk.write(qcow2_of(boot_sector(OBEDIENT).ljust(2**20, b"\x00")))
         return VmSpec(
             name=name,
             image=path,
-            disk=DiskImage(path=path, format="raw"),
+            disk=DiskImage(path=path, format="qcow2"),
             memory_mib=32,
             network="none",
         )

@@ -30,6 +30,7 @@ class MockDriver:
     """The driver's machines live as long as some connection to it in this process is open."""
 
     obeys_shutdown = True
+    has_memory = False
 
     def __init__(self, case: TestCase) -> None:
         ensure_running()

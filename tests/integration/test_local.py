@@ -19,6 +19,7 @@ class LocalProcesses:
     """Machines in a directory of their own."""
 
     obeys_shutdown = True
+    has_memory = True
 
     def __init__(self) -> None:
         self._state_dir = tempfile.mkdtemp(prefix="vmcontroller-contract-")
