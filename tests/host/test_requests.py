@@ -4,7 +4,13 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from vmcontroller.common.errors import BadArgument
 from vmcontroller.common.model import CommandSpec
-from vmcontroller.host.requests import COMMAND_MAX_BYTES, CreateOptions, RunOptions, run_request
+from vmcontroller.host.requests import (
+    COMMAND_MAX_BYTES,
+    CreateOptions,
+    DiskOptions,
+    RunOptions,
+    run_request,
+)
 
 
 def spec(**given):
@@ -28,6 +34,23 @@ class RequestTests(SynchronousTestCase):
             self.assertEqual(error.name, f"options.{option}")
             self.assertIn("options.kernel", error.problem)
         CreateOptions(kernel="/k", initrd="/i", cmdline="quiet")
+
+    def test_options_of_create_that_contradict(self):
+        """What can't be had together is an error that names the option, not a guess."""
+        for options, name in (
+            ({"disk_size_mib": 5}, "options.diskSize"),
+            ({"network": "nat", "bridge": "br0"}, "options.bridge"),
+            ({"boot_order": ("disk", "disk")}, "options.bootOrder"),
+            ({"boot_order": ("disk",), "kernel": "/k"}, "options.bootOrder"),
+            ({"boot_order": ("cdrom",)}, "options.bootOrder"),
+            ({"boot_order": ("network",), "network": "none"}, "options.bootOrder"),
+            ({"disks": (DiskOptions(),)}, "options.disks[0]"),
+            ({"disks": (DiskOptions(path="/d", size_mib=1),)}, "options.disks[0]"),
+            ({"disks": (DiskOptions(size_mib=1, format="raw"),)}, "options.disks[0].format"),
+        ):
+            error = self.assertRaises(BadArgument, CreateOptions, **options)
+            self.assertEqual(error.name, name)
+        CreateOptions(clone=True, disk_size_mib=5, boot_order=("network", "disk"), bridge="br0")
 
     def test_defaults_are_those_of_the_model(self):
         """A request without options is the plain command."""

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 
-from vmcontroller.common.config import CommandsConfig
+from vmcontroller.common.config import CommandsConfig, VmsConfig
 from vmcontroller.host.commands.commands import Commands
 from vmcontroller.host.commands.world import CommandWorld
 from vmcontroller.host.conversation import Conversation
+from vmcontroller.host.creation.creation import Creation
+from vmcontroller.host.creation.programs import Ended
+from vmcontroller.host.hypervisor.base import Hypervisor
 from vmcontroller.host.transfers.ledger import Ledger
 from vmcontroller.host.transfers.roots import AllowedRoots
 from vmcontroller.host.transfers.transfers import Transfers
@@ -20,6 +24,26 @@ from vmcontroller.host.transfers.world import World
 async def at_once(function, *arguments):
     """Do at once what the daemon does in a thread."""
     return function(*arguments)
+
+
+async def run_program(argv, deadline_s):
+    """Run at once what the daemon runs beside its other work."""
+    ended = subprocess.run(  # noqa: ASYNC221 - a test waits for nothing else
+        argv, capture_output=True, timeout=deadline_s, check=False, text=True
+    )
+    return Ended(succeeded=ended.returncode == 0, said=ended.stderr.strip())
+
+
+def creation_of(hypervisor: Hypervisor, home: str, **defaults) -> Creation:
+    """Return what makes VMs; their files go below `home`, `defaults` are the section `vms`."""
+    Path(home).mkdir()
+    return Creation(
+        hypervisor=hypervisor,
+        in_thread=at_once,
+        run_program=run_program,
+        directory=Path(home).resolve(),
+        defaults=VmsConfig(**defaults),
+    )
 
 
 def conversation_of(clock: Clock, send, home: str) -> Conversation:

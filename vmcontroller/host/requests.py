@@ -21,24 +21,89 @@ COMMAND_MAX_BYTES: Final = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CreateOptions:
-    """The options of `createVM`. Raises BadArgument when they don't go together."""
+class DiskOptions:
+    """One more disk of a new VM: the one at `path`, or one of `size_mib` that is made."""
 
-    memory_mib: int = 512
-    vcpus: int = 1
-    network: str = "nat"
-    """`nat` or `none`."""
+    path: str = ""
+    size_mib: int = 0
+    format: str = ""
+    bus: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateOptions:
+    """The options of `createVM`. Raises BadArgument when they don't go together.
+
+    Empty strings, zeros and None are what was not given.
+    """
+
+    memory_mib: int | None = None
+    """None, as for vcpus: as the configuration's `vms` says; so is an empty `network`."""
+    vcpus: int | None = None
+    network: str = ""
+    """`nat`, `isolated`, `bridge` or `none`."""
+    bridge: str = ""
     format: str = ""
     """`qcow2`, `raw` or `vmdk`; empty: what the file says it is."""
+    clone: bool = False
+    disk_size_mib: int = 0
+    disks: tuple[DiskOptions, ...] = ()
+    bus: str = ""
+    cdrom: str = ""
+    boot_order: tuple[str, ...] = ()
+    firmware: str = ""
     kernel: str = ""
     """Boot this kernel of the host instead of what the disk holds."""
     initrd: str = ""
     cmdline: str = ""
+    user_data: str = ""
+    meta_data: str = ""
+    network_config: str = ""
+    ssh_keys: tuple[str, ...] = ()
+    hostname: str = ""
+    description: str = ""
+
+    @property
+    def has_seed(self) -> bool:
+        """Whether there is anything to tell cloud-init."""
+        return any(
+            (self.user_data, self.meta_data, self.network_config, self.ssh_keys, self.hostname)
+        )
 
     def __post_init__(self) -> None:
         for option in ("initrd", "cmdline"):
             if getattr(self, option) and not self.kernel:
                 raise BadArgument(f"options.{option}", "needs options.kernel as well")
+        if self.disk_size_mib and not self.clone:
+            raise BadArgument(
+                "options.diskSize", "needs options.clone as well: other disks stay as they are"
+            )
+        if self.bridge and self.network not in {"", "bridge"}:
+            raise BadArgument("options.bridge", f"is given with network {self.network!r}")
+        _check_boot_order(self)
+        for number, disk in enumerate(self.disks):
+            _check_disk(f"options.disks[{number}]", disk)
+
+
+def _check_boot_order(options: CreateOptions) -> None:
+    name, order = "options.bootOrder", options.boot_order
+    if len(set(order)) != len(order):
+        raise BadArgument(name, "names a device twice")
+    if order and options.kernel:
+        raise BadArgument(name, "options.kernel is given too, and that is what boots")
+    if "cdrom" in order and not options.cdrom:
+        raise BadArgument(name, "'cdrom' needs options.cdrom as well")
+    if "network" in order and options.network == "none":
+        raise BadArgument(name, "'network' is there, but options.network is 'none'")
+
+
+def _check_disk(name: str, disk: DiskOptions) -> None:
+    if bool(disk.path) == bool(disk.size_mib):
+        raise BadArgument(
+            name, "needs either the path of a disk that is there, or the size of one to be made"
+        )
+    if not disk.path and disk.format not in {"", "qcow2"}:
+        raise BadArgument(f"{name}.format", "a disk that is made is qcow2")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

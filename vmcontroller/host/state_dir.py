@@ -21,6 +21,8 @@ class StateDir:
         """The output of commands."""
         self.transfers = self.path / "transfers"
         """Notes of copies that were interrupted."""
+        self.disks = self.path / "disks"
+        """What is made for VMs: QEMU's own user passes through it."""
         self._lock: int | None = None
 
     def open(self) -> None:
@@ -32,6 +34,8 @@ class StateDir:
             self.path.mkdir(mode=0o711, parents=True, exist_ok=True)
             for directory in (self.exchange, self.commands, self.transfers):
                 directory.mkdir(mode=0o700, exist_ok=True)
+            self.disks.mkdir(mode=0o711, exist_ok=True)
+            self.disks.chmod(0o711)  # whatever the umask
             self._lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             noted = {note.stem for note in self.transfers.glob("*.json")}

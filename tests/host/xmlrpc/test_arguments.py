@@ -10,7 +10,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.host.xmlrpc.recording import InMemoryDoor
 from vmcontroller.common.errors import BadArgument
 from vmcontroller.common.model import CommandSpec
-from vmcontroller.host.requests import CreateOptions
+from vmcontroller.host.requests import CreateOptions, DiskOptions
+from vmcontroller.host.xmlrpc.create_options import CREATE_OPTIONS
 from vmcontroller.host.xmlrpc.faults import PUBLISHED
 from vmcontroller.host.xmlrpc.table import METHODS
 
@@ -160,25 +161,52 @@ class CreateTests(DoorCase):
         given = {
             "memory": 1024,
             "vcpus": 2.0,
-            "network": "none",
+            "network": "bridge",
+            "bridge": "br0",
             "format": "raw",
-            "kernel": "/k",
-            "initrd": "/i",
-            "cmdline": "quiet",
+            "clone": True,
+            "diskSize": 4096,
+            "disks": [{"path": "/d", "format": "raw", "bus": "ide"}, {"size": 10.0}],
+            "bus": "scsi",
+            "cdrom": "/c.iso",
+            "bootOrder": ["cdrom", "disk"],
+            "firmware": "uefi",
+            "userData": "#!/bin/sh",
+            "metaData": "a: b",
+            "networkConfig": "version: 2",
+            "sshKeys": ["ssh-ed25519 AAAA"],
+            "hostname": "h",
+            "description": "what it is for",
         }
         wanted = CreateOptions(
             memory_mib=1024,
             vcpus=2,
-            network="none",
+            network="bridge",
+            bridge="br0",
             format="raw",
-            kernel="/k",
-            initrd="/i",
-            cmdline="quiet",
+            clone=True,
+            disk_size_mib=4096,
+            disks=(DiskOptions(path="/d", format="raw", bus="ide"), DiskOptions(size_mib=10)),
+            bus="scsi",
+            cdrom="/c.iso",
+            boot_order=("cdrom", "disk"),
+            firmware="uefi",
+            user_data="#!/bin/sh",
+            meta_data="a: b",
+            network_config="version: 2",
+            ssh_keys=("ssh-ed25519 AAAA",),
+            hostname="h",
+            description="what it is for",
         )
         self.assertEqual(
             self.called("createVM", "a", "/d.qcow2", given),
             ("create_vm", "a", "/d.qcow2", wanted),
         )
+
+    def test_kernel(self):
+        """A kernel comes with its initrd and command line."""
+        given = {"kernel": "/k", "initrd": "/i", "cmdline": "quiet"}
+        self.assertEqual(self.called("createVM", "a", "", given)[-1], CreateOptions(**given))
 
     def test_no_options(self):
         """Without options, and with the '' of old clients, the defaults hold."""
@@ -189,31 +217,50 @@ class CreateTests(DoorCase):
 
     def test_bad_options(self):
         """An unknown or a wrong option is named with what is allowed."""
+        keys = ", ".join(entry.key for entry in CREATE_OPTIONS.entries)
+        self.assertTrue(keys.startswith("memory, vcpus, network, "))
         for options, says in (
-            (
-                {"mem": 1},
-                (
-                    "options: 'mem' is no option; allowed: memory, vcpus, network, format, kernel, "
-                    "initrd, cmdline"
-                ),
-            ),
+            ({"mem": 1}, f"options: 'mem' is no option; allowed: {keys}"),
             (
                 {"memory": "1G"},
                 "options.memory: must be a whole number from 16 to 16777216 MiB, not a string",
             ),
             ({"vcpus": 0}, "options.vcpus: must be a whole number from 1 to 512, not 0"),
-            ({"network": "lan"}, "options.network: must be 'nat' or 'none', not 'lan'"),
+            (
+                {"network": "lan"},
+                "options.network: must be 'nat' or 'isolated' or 'bridge' or 'none', not 'lan'",
+            ),
             (
                 {"kernel": "vmlinuz"},
                 "options.kernel: must be an absolute path of 0 to 4096 characters, not 'vmlinuz'",
             ),
             ({"initrd": "/i"}, "options.initrd: needs options.kernel as well"),
+            ([], f"options: must be a struct of {keys}, not an array"),
             (
-                [],
+                {"bootOrder": ["floppy"]},
+                "options.bootOrder[0]: must be 'disk' or 'network' or 'cdrom', not 'floppy'",
+            ),
+            (
+                {"sshKeys": "ssh-ed25519 AAAA"},
                 (
-                    "options: must be a struct of memory, vcpus, network, format, kernel, initrd, "
-                    "cmdline, not an array"
+                    "options.sshKeys: must be an array of at most 64, each a string of 1 to 8192 "
+                    "characters, not a string"
                 ),
+            ),
+            (
+                {"disks": [{"size": 1}] * 16},
+                (
+                    "options.disks: must be an array of at most 15, each a struct of path, size, "
+                    "format, bus, not of 16"
+                ),
+            ),
+            (
+                {"disks": [{"size": 1}, {"bus": "isa"}]},
+                ("options.disks[1].bus: must be 'virtio' or 'sata' or 'scsi' or 'ide', not 'isa'"),
+            ),
+            (
+                {"userData": "x" * 300_000},
+                "options.userData: must be a string of 0 to 262144 characters, not of 300000",
             ),
         ):
             self.refused(says, "createVM", "a", "/d", options)

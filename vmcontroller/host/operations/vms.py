@@ -16,14 +16,15 @@ from vmcontroller.common.errors import InvalidState, VMControllerError, VMExists
 from vmcontroller.host.adoption import Adoption
 from vmcontroller.host.broker_addresses import BrokerAddresses
 from vmcontroller.host.commands.commands import Commands
-from vmcontroller.host.creation import InThread, specify
+from vmcontroller.host.creation.creation import Creation
 from vmcontroller.host.directory import Directory
-from vmcontroller.host.hypervisor.base import Hypervisor, Vm, VmChanged, VmState
+from vmcontroller.host.hypervisor.base import Capability, Hypervisor, Vm, VmChanged, VmState
 from vmcontroller.host.identity.identities import identity_of
 from vmcontroller.host.names import check_new_name
 from vmcontroller.host.reach import Reach
 from vmcontroller.host.requests import CreateOptions
 from vmcontroller.host.transfers.transfers import Transfers
+from vmcontroller.host.vm_answers import vm_answer
 
 SHUTDOWN_REPEAT_S = 10.0
 """A guest that still boots does not see its power button: it is pressed again meanwhile."""
@@ -40,7 +41,7 @@ class VmOperations:
         clock: IReactorTime,
         hypervisor: Hypervisor,
         directory: Directory,
-        in_thread: InThread,
+        creation: Creation,
         reach: Reach,
         adoption: Adoption | None,
         commands: Commands,
@@ -51,7 +52,7 @@ class VmOperations:
         self._clock = clock
         self._hypervisor = hypervisor
         self._directory = directory
-        self._in_thread = in_thread
+        self._creation = creation
         self._reach = reach
         self._adoption = adoption
         self._commands = commands
@@ -63,21 +64,13 @@ class VmOperations:
     # Creational.
 
     async def create_vm(self, name: str, image: str, options: CreateOptions) -> Sequence[Any]:
-        """Define a VM named `name` on the disk image at path `image`; answer [True, name]."""
+        """Make a VM named `name` from the image at path `image`; answer [True, name]."""
         check_new_name(name)
         async with self._creating:
             vms = await self._directory.all()
             if any(vm.name == name for vm in vms):
                 raise VMExists(name)
-            spec = await specify(
-                self._hypervisor,
-                self._in_thread,
-                name=name,
-                image=image,
-                options=options,
-                others=vms,
-            )
-            vm = await self._hypervisor.create(spec)
+            vm = await self._creation.create(name, image, options, vms)
         await self._tell(vm)
         self._log.info("created {name} ({uuid})", name=name, uuid=vm.uuid)
         return [True, name]
@@ -92,11 +85,16 @@ class VmOperations:
             self._log.warn("{name} is not told yet: {error}", name=vm.name, error=str(error))
 
     async def remove_vm(self, vm: str) -> Sequence[Any]:
-        """Undefine a VM that is off; its disk images stay. Answer [True, name]."""
+        """Undefine a VM that is off; disk images that were given stay. Answer [True, name]."""
         found = await self._directory.find(vm, fresh=True)
-        await self._hypervisor.remove(found.uuid)
+        await self._creation.remove(found, self._directory.last_known())
         self._log.info("removed {name} ({uuid})", name=found.name, uuid=found.uuid)
         return [True, found.name]
+
+    async def sweep_disks(self) -> None:
+        """Remove what an earlier daemon left of VMs that were half made when it ended."""
+        async with self._creating:
+            await self._creation.sweep(await self._directory.all())
 
     # Behavioural.
 
@@ -162,6 +160,21 @@ class VmOperations:
         return True
 
     # State based.
+
+    async def get_vm(self, vm: str) -> Mapping[str, Any]:
+        """Answer what a VM was made with, and its state."""
+        found = await self._directory.find(vm, fresh=True)
+        details = await self._hypervisor.describe(found.uuid)
+        made = await self._creation.made(found.uuid)
+        has_snapshots = Capability.SNAPSHOTS in self._hypervisor.capabilities
+        snapshots = await self._hypervisor.list_snapshots(found.uuid) if has_snapshots else ()
+        return vm_answer(
+            found,
+            details,
+            hypervisor=self._hypervisor.name,
+            made=made,
+            snapshots=len(snapshots),
+        )
 
     async def get_state(self, vm: str) -> str:
         """Answer the state as the hypervisor has it now."""

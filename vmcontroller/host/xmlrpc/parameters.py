@@ -1,13 +1,12 @@
-"""Parameters that several methods share, and the options of createVM and runCmd."""
+"""Parameters that several methods share, and the options of runCmd."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import Final
 
-from vmcontroller.host.requests import COMMAND_MAX_BYTES, CreateOptions, RunOptions
+from vmcontroller.host.requests import COMMAND_MAX_BYTES, RunOptions
 from vmcontroller.host.xmlrpc.kinds import (
-    Choice,
     Content,
     Flag,
     Option,
@@ -39,54 +38,6 @@ GUI_MODE: Final = Parameter(
     kind=Flag(),
     default=False,
     doc="Accepted for the sake of old clients; a VM always starts without a window.",
-)
-
-CREATE_OPTIONS: Final = Options(
-    build=CreateOptions,
-    entries=(
-        Option(
-            key="memory",
-            field="memory_mib",
-            kind=Whole(least=16, most=16 * 2**20, unit="MiB"),
-            doc=f"Memory in MiB; {CreateOptions().memory_mib} if not given.",
-        ),
-        Option(
-            key="vcpus",
-            field="vcpus",
-            kind=Whole(least=1, most=512),
-            doc=f"Virtual CPUs; {CreateOptions().vcpus} if not given.",
-        ),
-        Option(
-            key="network",
-            field="network",
-            kind=Choice(choices=("nat", "none")),
-            doc="`nat` (the default): on the network the hypervisor gives its guests.",
-        ),
-        Option(
-            key="format",
-            field="format",
-            kind=Choice(choices=("qcow2", "raw", "vmdk")),
-            doc="The image's format; if not given, what the file says it is.",
-        ),
-        Option(
-            key="kernel",
-            field="kernel",
-            kind=Text(absolute=True),
-            doc="Boot this kernel (a path on the host) instead of what the disk holds.",
-        ),
-        Option(
-            key="initrd",
-            field="initrd",
-            kind=Text(absolute=True),
-            doc="The initrd for `kernel`, a path on the host.",
-        ),
-        Option(
-            key="cmdline",
-            field="cmdline",
-            kind=Text(max_chars=2048),
-            doc="The kernel's command line.",
-        ),
-    ),
 )
 
 _OUTPUT_LIMIT: Final = Option(

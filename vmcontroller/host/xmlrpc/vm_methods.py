@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Final
 
 from vmcontroller.host.callers import ADMIN, OPERATE, READ
+from vmcontroller.host.xmlrpc.create_options import CREATE_OPTIONS
 from vmcontroller.host.xmlrpc.kinds import Text
 from vmcontroller.host.xmlrpc.method import Method, Parameter
-from vmcontroller.host.xmlrpc.parameters import CREATE_OPTIONS, GUI_MODE, VM
+from vmcontroller.host.xmlrpc.parameters import GUI_MODE, VM
 
 VM_METHODS: Final = (
     Method(
@@ -25,13 +26,16 @@ VM_METHODS: Final = (
                 name="image",
                 kind=Text(),
                 doc="The path of its disk image on the host (qcow2, raw or vmdk). On the "
-                "hypervisor `local` a directory to start from, or ''.",
+                "hypervisor `local` a directory to start from, or ''. '' also where the options "
+                "name something else to boot from.",
             ),
             Parameter(name="options", kind=CREATE_OPTIONS, default={}, doc="What it shall have."),
         ),
         returns="array",
         answer="`[true, name]`",
-        doc="Make a VM on an existing disk image; it is off. After a Fault nothing of it remains.",
+        doc="Make a VM on an existing disk image, or on an overlay of one; it is off. After a "
+        "Fault nothing of it remains. What a hypervisor can't do is a Fault UNSUPPORTED that names "
+        "the option.",
         example="host.createVM('worker 1', '/srv/images/worker.qcow2', {'memory': 1024})",
     ),
     Method(
@@ -41,7 +45,8 @@ VM_METHODS: Final = (
         parameters=(VM,),
         returns="array",
         answer="`[true, name]`",
-        doc="Remove a VM that is off. Its disk image stays where it is.",
+        doc="Remove a VM that is off, with the disks and the seed that createVM made for it. "
+        "Images that were given stay where they are.",
         example="host.removeVM('worker 1')",
     ),
     Method(
@@ -104,6 +109,20 @@ VM_METHODS: Final = (
         answer="`true` when it runs on.",
         doc="Let a paused VM run on.",
         example="host.resume('worker 1')",
+    ),
+    Method(
+        name="getVM",
+        role=READ,
+        target=lambda door, arg: door.operations.get_vm(arg["vm"]),
+        parameters=(VM,),
+        returns="struct",
+        answer="`name`, `uuid`, `state`, `macs`, `memory` (MiB) and `vcpus` (0: as much as the "
+        "host has), `disks` (an array of `path`, `format`, `bus`, `made`: whether createVM made "
+        "it, and `readOnly`), `network` (`nat`, `isolated`, `bridge`, `none`, or `other`), "
+        "`firmware` (`bios`, `uefi` or ''), `description`, `hypervisor`, `snapshots` "
+        "(their number).",
+        doc="Tell what a VM was made with.",
+        example="host.getVM('worker 1')['disks']",
     ),
     Method(
         name="getState",
