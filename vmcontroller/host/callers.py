@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from vmcontroller.common.door_config import ROLES
 from vmcontroller.common.errors import AccessDenied
 
 READ, OPERATE, EXEC, FILES, ADMIN = "read", "operate", "exec", "files", "admin"
@@ -29,6 +30,11 @@ class Caller:
     def key(self) -> str:
         """Whose calls are counted together."""
         return self.client or self.name
+
+    @property
+    def all_roles(self) -> tuple[str, ...]:
+        """Every role that they have, of one's own or by another."""
+        return tuple(role for role in ROLES if self.may(role))
 
     def may(self, role: str) -> bool:
         """Tell whether they have a role: `admin` has all, and whoever has any may `read`."""

@@ -134,6 +134,8 @@ class RunRequest:
     """A file of the host that becomes its stdin, if not empty."""
     has_usual_output_limit: bool = False
     """The limit of its output is to be the configuration's."""
+    roles: tuple[str, ...] = ()
+    """Of the caller: what of the host may become its stdin."""
 
 
 def run_request(

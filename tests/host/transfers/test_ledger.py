@@ -132,9 +132,10 @@ class TestPast(LedgerCase):
             replace(REQUEST, recursive=True),
             replace(REQUEST, guest=OTHER),
             replace(REQUEST, protocol=2),
+            replace(REQUEST, roles=("files",)),
         ):
             self.assertIsNone(self.past.take(other))
-        renamed = replace(REQUEST, vm_name="renamed", role="files")
+        renamed = replace(REQUEST, vm_name="renamed")
         self.assertEqual(self.past.take(renamed), entry())
         self.assertIsNone(self.past.take(REQUEST))
         self.assertRaises(NoSuchTransfer, self.past.record, "a" * 32)

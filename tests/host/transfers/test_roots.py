@@ -99,10 +99,13 @@ class TestResolving(RootsCase):
         """A role has its own directories beside those of all; others don't have them."""
         roots = AllowedRoots([str(self.exchange)], of_roles={"files": [str(self.extra)]})
         path = str(self.extra / "x")
-        self.assertEqual(roots.of("files").resolve_writable(path, name=""), path)
-        self.assertEqual(roots.of("files").resolve_readable("file"), str(self.exchange / "file"))
-        for role in ("admin", "read", "none"):
-            self.assertRaises(AccessDenied, roots.of(role).resolve_readable, path)
+        for roles in ({"files"}, ("read", "files")):
+            self.assertEqual(roots.of(roles).resolve_writable(path, name=""), path)
+            self.assertEqual(roots.of(roles).resolve_readable("file"), str(self.exchange / "file"))
+        for roles in ((), {"exec"}, ("read", "none")):
+            self.assertRaises(AccessDenied, roots.of(roles).resolve_readable, path)
+        os.close(roots.readable(path, ("files",)).directory_fd)
+        self.assertRaises(AccessDenied, roots.readable, path, ("exec",))
 
     def test_everything_allowed(self):
         """With `/` as a root every path is allowed."""

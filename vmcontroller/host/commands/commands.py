@@ -185,12 +185,13 @@ class Commands:
             if command.doomed:
                 self._endings.lose(command, command.doomed)
 
-    async def stdin_from(self, path: str) -> StdinState:
+    async def stdin_from(self, path: str, roles: tuple[str, ...] = ()) -> StdinState:
         """Return the state of a stdin that is a file of the host, as that is now.
 
+        `roles` are the caller's: they say which directories may be read, now and later.
         Raises AccessDenied, and TransferFailed with a published word.
         """
-        file = await self.world.in_thread(note, self.world.open_file, path)
+        file = await self.world.in_thread(note, self.world.open_file, path, roles)
         return StdinState(host_file=file, given_bytes=file.size_bytes, end=True)
 
     @property

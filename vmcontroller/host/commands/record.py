@@ -31,6 +31,8 @@ class HostFile:
     path: str
     size_bytes: int
     mtime_ns: int
+    roles: tuple[str, ...] = ()
+    """Of who asked for it: they may read it."""
 
 
 @dataclass(slots=True, kw_only=True)

@@ -282,4 +282,6 @@ def _feed_of(text: str | None) -> StdinState | None:
         return None
     fields = json.loads(text)
     file = fields.pop("host_file")
+    if file is not None:
+        file["roles"] = tuple(file.get("roles", ()))
     return StdinState(**fields, host_file=None if file is None else HostFile(**file))

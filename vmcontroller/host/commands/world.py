@@ -29,8 +29,9 @@ class CommandWorld:
     ask_for_hello: Callable[[GuestId], None]
     there: Callable[[GuestId], Guest | None]
     """Returns the agent of a guest that is connected."""
-    open_file: Callable[[str], Place]
-    """Finds a file of the host that callers may read; raises AccessDenied, TransferFailed."""
+    open_file: Callable[[str, tuple[str, ...]], Place]
+    """Finds a file of the host that callers with these roles may read; raises AccessDenied,
+    TransferFailed."""
     in_thread: InThread
     """Runs what blocks."""
     in_writer: InThread

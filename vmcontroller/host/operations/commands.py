@@ -63,7 +63,7 @@ class CommandOperations:
             spec = replace(spec, output_limit_bytes=self._commands.output_limit_bytes)
         if not request.stdin_from_host:
             return spec, StdinState() if spec.stdin_open else None
-        return spec, await self._commands.stdin_from(request.stdin_from_host)
+        return spec, await self._commands.stdin_from(request.stdin_from_host, request.roles)
 
     async def run_cmd_on_all(
         self, vms: str | Sequence[str], request: RunRequest

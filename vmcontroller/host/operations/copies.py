@@ -9,9 +9,6 @@ from vmcontroller.host.reach import Reach
 from vmcontroller.host.transfers.request import CopyOptions, CopyRequest, Direction
 from vmcontroller.host.transfers.transfers import Transfers
 
-ADMIN = "admin"
-"""The role of callers where there are no users."""
-
 
 class CopyOperations:
     """Files between this host and guests."""
@@ -21,17 +18,9 @@ class CopyOperations:
         self._transfers = transfers
 
     async def cp_file_to_vm(
-        self,
-        vm: str,
-        local_path: str,
-        remote_path: str,
-        options: CopyOptions,
-        role: str = ADMIN,
+        self, vm: str, local_path: str, remote_path: str, options: CopyOptions
     ) -> Sequence[Any]:
-        """Copy a file of the host into the guest; answer when it is whole and in place.
-
-        `role` is the caller's: it says which directories of the host may be read.
-        """
+        """Copy a file of the host into the guest; answer when it is whole and in place."""
         owner = True if options.owner is None else options.owner
         return await self._copy(
             vm,
@@ -40,21 +29,13 @@ class CopyOperations:
             remote_path=remote_path,
             recursive=options.recursive,
             owner=owner,
-            role=role,
+            roles=options.roles,
         )
 
     async def cp_file_from_vm(
-        self,
-        vm: str,
-        remote_path: str,
-        local_path: str,
-        options: CopyOptions,
-        role: str = ADMIN,
+        self, vm: str, remote_path: str, local_path: str, options: CopyOptions
     ) -> Sequence[Any]:
-        """Copy a file of the guest to the host; answer when it is whole and in place.
-
-        `role` is the caller's: it says which directories of the host may be written.
-        """
+        """Copy a file of the guest to the host; answer when it is whole and in place."""
         return await self._copy(
             vm,
             direction=Direction.FROM_VM,
@@ -62,7 +43,7 @@ class CopyOperations:
             remote_path=remote_path,
             recursive=options.recursive,
             owner=bool(options.owner),
-            role=role,
+            roles=options.roles,
         )
 
     async def list_transfers(self, vm: str) -> Sequence[Mapping[str, Any]]:

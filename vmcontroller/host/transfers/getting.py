@@ -99,7 +99,7 @@ class Getting:
         """Find the place, and what an earlier daemon left there; raises TransferFailed."""
         site = self._site
         if site is None or site.is_gone:
-            roots = self._copy.world.roots(self._request.role)
+            roots = self._copy.world.roots(self._request.roles)
             place = await course.uncut(roots.writable, self._request.local_path, self._name)
             site = self._site = Site(place, course.transfer_id, TERMS)
             self.temporary = temporary_path(place, course.transfer_id)

@@ -80,6 +80,8 @@ def _entry(transfer_id: str, fields: Mapping[str, Any]) -> Entry:
     request, facts = dict(fields["request"]), dict(fields["facts"])
     request["direction"] = Direction(request["direction"])
     request["guest"] = GuestId(request["guest"])
+    _ = request.pop("role", "")  # of an earlier version, without users
+    request["roles"] = tuple(request.get("roles", ()))
     return Entry(
         **{
             **fields,

@@ -95,7 +95,7 @@ class Putting:
         return posixpath.join(remote, self._name) if remote[-1:] in {"", "/"} else remote
 
     def _open(self) -> Source:
-        request, roots = self._request, self._copy.world.roots(self._request.role)
+        request, roots = self._request, self._copy.world.roots(self._request.roles)
         return open_source(
             roots.readable(request.local_path),
             tree=request.recursive,

@@ -44,6 +44,8 @@ class CopyOptions:
     """A directory is copied with all below it."""
     owner: bool | None = None
     """Keep the names of user and group; None: to a VM yes, from one no."""
+    roles: tuple[str, ...] = ()
+    """Of the caller, who does not write them here: what of the host they may touch."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,8 +62,8 @@ class CopyRequest:
     remote_path: str
     recursive: bool = False
     owner: bool = False
-    role: str = "admin"
-    """Of the caller: it decides about the host's directories."""
+    roles: tuple[str, ...] = ()
+    """Of the caller: they decide about the host's directories."""
 
     @property
     def key(self) -> tuple[object, ...]:
@@ -73,6 +75,7 @@ class CopyRequest:
             self.remote_path,
             self.recursive,
             self.owner,
+            self.roles,
         )
 
 

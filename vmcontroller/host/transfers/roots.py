@@ -7,7 +7,7 @@ was checked is what is opened, however the tree is changed meanwhile. Blocks on 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from vmcontroller.common.copying.reasons import Reason, explained
@@ -33,11 +33,10 @@ class AllowedRoots:
         self._read_only = tuple(read_only)
         self._of_roles = of_roles or {}
 
-    def of(self, role: str) -> AllowedRoots:
-        """Return the directories of callers with this role."""
-        return AllowedRoots(
-            [*self._roots, *self._of_roles.get(role, ())], read_only=self._read_only
-        )
+    def of(self, roles: Collection[str]) -> AllowedRoots:
+        """Return the directories of callers with these roles: those of all, and of each."""
+        own = [root for role in roles for root in self._of_roles.get(role, ())]
+        return AllowedRoots([*self._roots, *own], read_only=self._read_only)
 
     def resolve_readable(self, path: str) -> str:
         """Return the real path of what `path` names, all symbolic links followed.
@@ -70,9 +69,13 @@ class AllowedRoots:
         self._root_of(real, path, self._roots)
         return real
 
-    def readable(self, path: str) -> Place:
-        """Find a file to read; the errors of resolve_readable, and TransferFailed."""
-        return self._place(self.resolve_readable(path), path, self._readable)
+    def readable(self, path: str, roles: Collection[str] = ()) -> Place:
+        """Find a file to read; the errors of resolve_readable, and TransferFailed.
+
+        `roles`: of the caller, where these are not yet the directories of roles.
+        """
+        roots = self.of(roles) if roles else self
+        return roots._place(roots.resolve_readable(path), path, roots._readable)  # noqa: SLF001
 
     def writable(self, path: str, name: str) -> Place:
         """Find the place of a file to write; the errors of resolve_writable, and TransferFailed."""
@@ -95,5 +98,5 @@ class AllowedRoots:
         raise AccessDenied(f"{shown!r} lies outside the directories copies may use: {allowed}")
 
 
-RootsOf = Callable[[str], AllowedRoots]
-"""Returns the directories of a role."""
+RootsOf = Callable[[Collection[str]], AllowedRoots]
+"""Returns the directories of roles."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from vmcontroller.common.words.commands import STREAMS
@@ -11,7 +12,7 @@ from vmcontroller.host.requests import RunRequest, run_request
 from vmcontroller.host.xmlrpc.command_kinds import SignalName, Vms
 from vmcontroller.host.xmlrpc.kinds import Choice, Content, Seconds, Text, Whole
 from vmcontroller.host.xmlrpc.literals import Arguments, Environment, OldPath
-from vmcontroller.host.xmlrpc.method import Method, Parameter
+from vmcontroller.host.xmlrpc.method import Door, Method, Parameter
 from vmcontroller.host.xmlrpc.parameters import CMD_ID, PAGE_MAX_BYTES, RUN_OPTIONS, VM, WAIT_MAX_S
 
 STDIN_MAX_BYTES: Final = 8 * 2**20
@@ -65,8 +66,8 @@ _WAIT: Final = Parameter(
 )
 
 
-def _request(arg: Mapping[str, Any]) -> RunRequest:
-    return run_request(
+def _request(door: Door, arg: Mapping[str, Any]) -> RunRequest:
+    request = run_request(
         cmd=arg["cmd"],
         args=arg["args"],
         env=arg["env"],
@@ -74,13 +75,14 @@ def _request(arg: Mapping[str, Any]) -> RunRequest:
         file_for_stdin=arg["fileForStdin"],
         options=arg["options"],
     )
+    return replace(request, roles=door.caller.all_roles)
 
 
 COMMAND_METHODS: Final = (
     Method(
         name="runCmd",
         role=EXEC,
-        target=lambda door, arg: door.operations.run_cmd(arg["vm"], _request(arg)),
+        target=lambda door, arg: door.operations.run_cmd(arg["vm"], _request(door, arg)),
         parameters=(VM, *_RUN),
         returns="string",
         answer="The command's id, when the request is on this host's disk; `waitCmd` waits for "
@@ -92,7 +94,7 @@ COMMAND_METHODS: Final = (
     Method(
         name="runCmdOnAll",
         role=EXEC,
-        target=lambda door, arg: door.operations.run_cmd_on_all(arg["vms"], _request(arg)),
+        target=lambda door, arg: door.operations.run_cmd_on_all(arg["vms"], _request(door, arg)),
         parameters=(
             Parameter(
                 name="vms",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from vmcontroller.host.callers import FILES
 from vmcontroller.host.transfers.request import CopyOptions
 from vmcontroller.host.xmlrpc.kinds import Flag, Option, Options, Text
 from vmcontroller.host.xmlrpc.literals import OldPath
-from vmcontroller.host.xmlrpc.method import Method, Parameter
+from vmcontroller.host.xmlrpc.method import Door, Method, Parameter
 from vmcontroller.host.xmlrpc.parameters import VM
 
 _LOCAL_PATH = (
@@ -56,12 +57,17 @@ _RECORD: Final = (
     "(seconds since 1970; 0: not yet), `error`, `resumed` (how often it was gone on with)."
 )
 
+
+def _of_caller(door: Door, options: CopyOptions) -> CopyOptions:
+    return replace(options, roles=door.caller.all_roles)
+
+
 COPY_METHODS: Final = (
     Method(
         name="cpFileToVM",
         role=FILES,
         target=lambda door, arg: door.operations.cp_file_to_vm(
-            arg["vm"], arg["localPath"], arg["remotePath"], arg["options"]
+            arg["vm"], arg["localPath"], arg["remotePath"], _of_caller(door, arg["options"])
         ),
         parameters=(
             VM,
@@ -92,7 +98,7 @@ COPY_METHODS: Final = (
         name="cpFileFromVM",
         role=FILES,
         target=lambda door, arg: door.operations.cp_file_from_vm(
-            arg["vm"], arg["remotePath"], arg["localPath"], arg["options"]
+            arg["vm"], arg["remotePath"], arg["localPath"], _of_caller(door, arg["options"])
         ),
         parameters=(
             VM,

@@ -42,6 +42,11 @@ async def _method_signature(door: Door, arg: Mapping[str, Any]) -> Sequence[Sequ
     ]
 
 
+async def _who_am_i(door: Door, _arg: Mapping[str, Any]) -> Mapping[str, Any]:
+    caller = door.caller
+    return {"name": caller.name, "roles": list(caller.all_roles), "address": caller.address}
+
+
 async def _multicall(door: Door, arg: Mapping[str, Any]) -> Sequence[object]:
     return [await _one_of_many(door, call) for call in arg["calls"]]
 
@@ -73,6 +78,16 @@ def unique(methods: Mapping[str, Method]) -> Sequence[Method]:
 
 
 INTROSPECTION: Final = (
+    Method(
+        name="whoAmI",
+        role=READ,
+        target=_who_am_i,
+        returns="struct",
+        answer="A struct: `name`; `roles`, all that the caller has (`admin` has each); `address`, "
+        "where the call came from.",
+        doc="Tell whom the daemon takes the caller for, and what they may do.",
+        example="host.whoAmI()['roles']",
+    ),
     Method(
         name="help",
         role=READ,
