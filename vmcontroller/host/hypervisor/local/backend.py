@@ -33,13 +33,14 @@ from vmcontroller.host.hypervisor.base import (
     VmSpec,
     VmState,
 )
-from vmcontroller.host.hypervisor.local import console, processes, store
+from vmcontroller.host.hypervisor.local import console, processes, snapshots, store
+from vmcontroller.host.hypervisor.local.keeping import Keeping
 from vmcontroller.host.hypervisor.local.machine import Machine
 from vmcontroller.host.hypervisor.local.observation import Observation
 from vmcontroller.host.hypervisor.needs import check_supported
 
 
-class LocalHypervisor(Observation):
+class LocalHypervisor(Observation, Keeping):
     """Local VMs; see the package's docstring."""
 
     name = "local"
@@ -47,6 +48,7 @@ class LocalHypervisor(Observation):
         {
             Capability.ACPI_SHUTDOWN,
             Capability.RESET,
+            Capability.SNAPSHOTS,
             Capability.CLONES,
             Capability.FIGURES,
             Capability.CONSOLE_LOG,
@@ -69,6 +71,7 @@ class LocalHypervisor(Observation):
         for vm in await self._in_thread(self._store.all):
             machine = self._machines[vm.uuid] = Machine(vm)
             machine.told_login = await self._in_thread(store.told_login, vm)
+            await self._in_thread(snapshots.mend, vm)
             agent = await self._in_thread(store.read_process, vm)
             if agent is not None:
                 await self._take_up(machine, agent)
@@ -115,9 +118,10 @@ class LocalHypervisor(Observation):
     async def remove(self, uuid: str) -> None:
         """Remove the directory of a VM that is off."""
         machine = self._machine(uuid)
-        machine.need("remove", VmState.POWERED_OFF, VmState.ABORTED)
-        del self._machines[uuid]
-        await self._in_thread(self._store.remove, machine.vm)
+        async with machine.keeping:
+            machine.need("remove", VmState.POWERED_OFF, VmState.ABORTED)
+            del self._machines[uuid]
+            await self._in_thread(self._store.remove, machine.vm)
         await self._in_thread(self._console_files.remove, uuid)
         self._listener(VmChanged(uuid=uuid, name=machine.vm.name, state=None))
 
@@ -233,6 +237,7 @@ class LocalHypervisor(Observation):
             machine.sweeping = False
             machine.release()
 
+    @override
     async def _kill(self, machine: Machine) -> None:
         gone = machine.until_gone()
         await self._in_thread(processes.signal_all, machine.vm.uuid, signal.SIGKILL, machine.agent)
@@ -250,5 +255,6 @@ class LocalHypervisor(Observation):
             raise NoSuchVM(uuid)
         return self._machines[uuid]
 
+    @override
     def _report(self, machine: Machine) -> None:
         self._listener(VmChanged(uuid=machine.vm.uuid, name=machine.vm.name, state=machine.state))

@@ -6,7 +6,7 @@ import contextlib
 import os
 import signal
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredLock
 
 from vmcontroller.common.errors import InvalidState
 from vmcontroller.common.process import Child, ExitWatch
@@ -29,6 +29,8 @@ class Machine:
         self.stopping = False
         """Its end was asked for."""
         self.resetting = False
+        self.keeping = DeferredLock()
+        """One thing at a time is done with its snapshots."""
         self.sweeping = False
         """What its agent left behind is being killed."""
         self._gone: list[Deferred[None]] = []
