@@ -151,8 +151,8 @@ setup_find_python() {
 setup_venv() {
     local kind=${1-} python version state stamp project=. group groups=()
     case $kind in
-        system) project='.[libvirt,tls]' ;;
-        local) ;;
+        system) project='.[client,libvirt,tls]' ;;
+        local) project='.[client]' ;;
         *) setup_fail "setup_venv: system or local, not '$kind'" || return ;;
     esac
     shift

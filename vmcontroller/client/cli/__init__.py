@@ -1,0 +1,1 @@
+"""The command `vmcontroller`: the API for people, and for shell scripts."""
