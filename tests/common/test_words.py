@@ -79,7 +79,7 @@ WHO = Descriptor(id="52:54:00:00:00:01", ip="192.168.122.7", uuid="u", hostname=
 EVERY_WORD = (
     Hello(descriptor=WHO, session="s", agent_version="1", commands={"a": (1, 2), "b": (0, 0)}),
     Bye(descriptor=WHO),
-    StillAlive(session="s"),
+    StillAlive(session="s", load=0.5, figures={"cpu": 12.5, "memory.total": 1024}),
     Ping(ping_id="p"),
     Pong(ping_id="p"),
     Aint(word="WHAT", detail="no such word", about="c"),

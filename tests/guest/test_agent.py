@@ -70,6 +70,7 @@ class AgentTests(SynchronousTestCase):
                 version="1.2.3",
                 boot_id="this-boot",
                 load=lambda: 0.5,
+                figures=lambda: {"cpu": 12.5},
             ),
             keep=self.keep,
             beacon_interval_s=BEACON_S,
@@ -151,7 +152,8 @@ class AgentTests(SynchronousTestCase):
             self.clock.advance(BEACON_S - 0.1)
             self.assertEqual(self.names(), [])
             self.clock.advance(0.1)
-            self.assertEqual(self.link.words(), [StillAlive(session="this-start", load=0.5)])
+            beacon = StillAlive(session="this-start", load=0.5, figures={"cpu": 12.5})
+            self.assertEqual(self.link.words(), [beacon])
 
     def test_lost(self) -> None:
         """Without a connection nothing is said; on the next one it begins with HELLO."""

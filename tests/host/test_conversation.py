@@ -132,8 +132,10 @@ class ConversationTests(SynchronousTestCase):
         pings = len(self.said(Ping))
         for _ in range(6):
             self.clock.advance(10)
-            self.says(StillAlive(session="s", load=1.5))
+            self.says(StillAlive(session="s", load=1.5, figures={"cpu": 9.5}))
         self.assertEqual(self.conversation.guests.get(ONE).load, 1.5)
+        self.assertEqual(self.conversation.guests.get(ONE).figures, {"cpu": 9.5})
+        self.assertEqual(self.conversation.guests.get(ONE).figures_s, self.clock.seconds())
         self.assertEqual(len(self.said(Ping)), pings + 1)
 
     def test_a_pong_for_another(self) -> None:

@@ -41,7 +41,11 @@ class AgentProcessTests(AgentProcess):
         self.host.say(Ping(ping_id="p"))
         self.assertEqual(await self.host.hear(Pong), Pong(ping_id="p"))
         alive = await self.host.hear(StillAlive)
-        self.assertEqual(alive, StillAlive(session=hello.session, load=alive.load))
+        self.assertEqual(
+            alive,
+            StillAlive(session=hello.session, load=alive.load, figures=alive.figures),
+        )
+        self.assertGreater(alive.figures["memory.total"], alive.figures["memory.used"])
         os.kill(self.agent.pid, signal.SIGTERM)
         bye = await self.host.hear(Bye)
         assert isinstance(bye, Bye)

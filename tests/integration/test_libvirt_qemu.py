@@ -255,7 +255,7 @@ class RealQemuTests(TestCase):
         self.assertEqual(len(types), 1)
         self.assertLessEqual(types, {"kvm", "qemu"})
         if HAS_KVM:
-            self.assertEqual(os.listdir(state_dir), ["kvm-probe.json"])
+            self.assertEqual(sorted(os.listdir(state_dir)), ["console", "kvm-probe.json"])
 
     async def test_nobody_there(self) -> None:
         """No daemon behind the URI is HypervisorUnreachable, and open can be tried again."""

@@ -79,7 +79,8 @@ class Sampler:
         if history is None:
             return []
         offset_s = self._wall_s() - self._clock.seconds()
-        return history.answer(vm.name, pattern, most or self._config.keep, lambda at_s: at_s + offset_s)
+        most = most or self._config.keep
+        return history.answer(vm.name, pattern, most, lambda at_s: at_s + offset_s)
 
     def _machine(self, uuid: str) -> MachineHistory:
         return self._machines.setdefault(uuid, MachineHistory(self._config.keep))

@@ -45,8 +45,8 @@ STATS_METHODS: Final = (
         ),
         returns="array",
         answer=f"{_FIGURE} All that is kept: `stats.keep` values, one each `stats.interval`.",
-        doc="Tell what a VM has used, with its history. What was dropped of an old history is gone; "
-        "a reading that could not be made leaves no value.",
+        doc="Tell what a VM has used, with its history. A reading that could not be made leaves no "
+        "value.",
         example="host.getStats('worker 1', 'cpu.*')",
     ),
 )

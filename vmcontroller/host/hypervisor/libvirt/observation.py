@@ -86,6 +86,7 @@ class Observation:
             return ""
         if not await self._in_thread(are_logs_bounded):
             return ""
+        await self._prepare_console()  # others may start the machine, too
         return self._console_files.log_of("{uuid}")
 
     async def _prepare_console(self) -> None:

@@ -21,6 +21,7 @@ def png_of(picture: bytes) -> bytes:
     """
     from PIL import Image, UnidentifiedImageError  # noqa: PLC0415 - megabytes, for a rare call
 
+    Image.MAX_IMAGE_PIXELS = None  # our own limit is lower, and no mere warning
     try:
         with Image.open(io.BytesIO(picture), formats=("PNG", "PPM")) as image:
             pixels = image.width * image.height
