@@ -22,6 +22,7 @@ from vmcontroller.host.operations.copies import CopyOperations
 from vmcontroller.host.operations.events import EventOperations
 from vmcontroller.host.operations.guests import GuestOperations
 from vmcontroller.host.operations.screen import ScreenOperations
+from vmcontroller.host.operations.snapshots import SnapshotOperations
 from vmcontroller.host.operations.stats import StatsOperations
 from vmcontroller.host.operations.tasks import TaskOperations
 from vmcontroller.host.operations.vms import VmOperations
@@ -41,6 +42,7 @@ class Operations(
     TaskOperations,
     StatsOperations,
     ScreenOperations,
+    SnapshotOperations,
 ):
     """One coroutine per use case, named as the wire's method in snake_case."""
 
@@ -92,3 +94,11 @@ class Operations(
         TaskOperations.__init__(self, directory=directory, tasks=tasks)
         StatsOperations.__init__(self, directory=directory, sampler=sampler)
         ScreenOperations.__init__(self, directory=directory, hypervisor=hypervisor)
+        SnapshotOperations.__init__(
+            self,
+            hypervisor=hypervisor,
+            directory=directory,
+            reach=reach,
+            commands=commands,
+            event_log=event_log,
+        )

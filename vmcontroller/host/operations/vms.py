@@ -30,6 +30,10 @@ SHUTDOWN_REPEAT_S = 10.0
 """A guest that still boots does not see its power button: it is pressed again meanwhile."""
 
 
+WAKES_WITHIN_S = 10.0
+"""A guest that sleeps is woken by a signal that the hypervisor gives it."""
+
+
 class VmOperations:
     """What is done to a machine from outside; its guest is not asked, but for `shutdown`."""
 
@@ -157,6 +161,9 @@ class VmOperations:
         """Let a paused VM run on."""
         found = await self._directory.find(vm)
         await self._hypervisor.resume(found.uuid)
+        await self._directory.until(
+            found, lambda state: state is not VmState.PAUSED, WAKES_WITHIN_S, "wake up"
+        )
         return True
 
     # State based.
@@ -207,15 +214,25 @@ class VmOperations:
     # What the hypervisor reports.
 
     def vm_changed(self, change: VmChanged) -> None:
-        """Follow a machine that went off: its agent is gone, its commands are lost."""
+        """Follow a machine that went off or back: its agent is gone, its commands are lost."""
         before = next((vm for vm in self._directory.last_known() if vm.uuid == change.uuid), None)
         self._directory.changed(change)
         if self._adoption is not None:
             self._adoption.changed(change)
-        if change.state is None or change.state.is_off:
-            state = change.state or "removed"
-            if change.state is not VmState.SAVED:  # what is saved runs on when it is restored
-                self._commands.hearing.vm_stopped(change.uuid, f"the VM is {state}")
-            self._transfers.vm_stopped(change.uuid, f"the VM is {state}")
-            if before is not None:
-                self._reach.forget(before, f"the VM is {state}")
+        why = _why_gone(change)
+        if not why:
+            return
+        if change.state is not VmState.SAVED:  # what is saved runs on when it is restored
+            self._commands.hearing.vm_stopped(change.uuid, why)
+        self._transfers.vm_stopped(change.uuid, why)
+        if before is not None:
+            self._reach.forget(before, why)
+
+
+def _why_gone(change: VmChanged) -> str:
+    """Say why the guest that was there is there no more; empty when it still is."""
+    if change.rolled_back:
+        return "the VM was restored to a snapshot"
+    if change.state is None or change.state.is_off:
+        return f"the VM is {change.state or 'removed'}"
+    return ""

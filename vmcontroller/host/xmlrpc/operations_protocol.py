@@ -55,6 +55,38 @@ class Operations(Protocol):
         """Answer what a VM was made with."""
         ...
 
+    async def take_snapshot(self, vm: str, name: str, description: str) -> bool:
+        """Answer True when it is kept."""
+        ...
+
+    async def restore_snapshot(self, vm: str, name: str) -> bool:
+        """Answer True when the VM is what it was; an empty `name` is the current snapshot."""
+        ...
+
+    async def delete_snapshot(self, vm: str, name: str) -> bool:
+        """Answer True when it is gone."""
+        ...
+
+    async def list_snapshots(self, vm: str) -> Sequence[str]:
+        """Answer the names, depth first."""
+        ...
+
+    async def get_snapshots(self, vm: str) -> Sequence[Mapping[str, Any]]:
+        """Answer the roots of the tree."""
+        ...
+
+    async def save_state(self, vm: str) -> bool:
+        """Answer True when it is saved."""
+        ...
+
+    async def discard_state(self, vm: str) -> bool:
+        """Answer True when it is powered off."""
+        ...
+
+    async def sleep(self, vm: str) -> bool:
+        """Answer True when it sleeps."""
+        ...
+
     async def get_state(self, vm: str) -> str:
         """Answer the state's name."""
         ...

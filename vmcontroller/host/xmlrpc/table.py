@@ -12,6 +12,7 @@ from vmcontroller.host.xmlrpc.guest_methods import GUEST_METHODS
 from vmcontroller.host.xmlrpc.introspection import INTROSPECTION
 from vmcontroller.host.xmlrpc.method import Method
 from vmcontroller.host.xmlrpc.screen_methods import SCREEN_METHODS
+from vmcontroller.host.xmlrpc.snapshot_methods import SNAPSHOT_METHODS
 from vmcontroller.host.xmlrpc.stats_methods import STATS_METHODS
 from vmcontroller.host.xmlrpc.task_methods import TASK_METHODS
 from vmcontroller.host.xmlrpc.vm_methods import VM_METHODS
@@ -20,6 +21,7 @@ METHODS: Final[Mapping[str, Method]] = {
     name: method
     for methods in (
         VM_METHODS,
+        SNAPSHOT_METHODS,
         GUEST_METHODS,
         COMMAND_METHODS,
         COPY_METHODS,
