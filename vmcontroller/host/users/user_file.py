@@ -74,9 +74,12 @@ def read_users(path: str) -> Users:
         return Users()
     except OSError as error:
         raise ConfigError(path, "", f"cannot be read: {error.strerror}") from error
-    with open(descriptor, "rb") as file:
-        _check(os.fstat(file.fileno()), path)
-        octets = file.read(MAX_BYTES + 1)
+    try:
+        _check(os.fstat(descriptor), path)
+        with open(descriptor, "rb", closefd=False) as file:
+            octets = file.read(MAX_BYTES + 1)
+    finally:
+        os.close(descriptor)
     if len(octets) > MAX_BYTES:
         raise ConfigError(path, "", f"is larger than {MAX_BYTES} bytes")
     try:
