@@ -7,11 +7,10 @@ import os
 from functools import partial
 from typing import Any, Self, cast
 
-from typing_extensions import override
-
 from vmcontroller.client import wire
 from vmcontroller.client.address import address_of, usual_url
 from vmcontroller.client.connection import Connection, Credentials
+from vmcontroller.client.overriding import override
 from vmcontroller.client.work import Work
 
 TIMEOUT_S = 60.0

@@ -12,8 +12,6 @@ import time
 from dataclasses import dataclass
 from typing import Final
 
-from typing_extensions import override
-
 from vmcontroller.client.address import Address
 from vmcontroller.client.errors import (
     BadAnswer,
@@ -22,6 +20,7 @@ from vmcontroller.client.errors import (
     Unauthorized,
     Unreachable,
 )
+from vmcontroller.client.overriding import override
 
 CONNECT_S: Final = 10.0
 IDLE_S: Final = 45.0

@@ -52,4 +52,15 @@ def answer(body: bytes) -> Any:
         raise BadAnswer(f"the answer is not XML-RPC: {error!s:.200}") from error
     if len(values) != 1:
         raise BadAnswer("the answer is not that of a call")
-    return values[0]
+    return _whole(values[0])
+
+
+def _whole(value: Any) -> Any:
+    """Turn numbers that were whole and too large for an int of the wire into ints again."""
+    if isinstance(value, float):
+        return int(value) if value.is_integer() and abs(value) >= 2**31 else value
+    if isinstance(value, dict):
+        return {key: _whole(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_whole(item) for item in value]
+    return value

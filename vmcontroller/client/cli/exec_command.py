@@ -17,6 +17,7 @@ from vmcontroller.client.cli.main import say_error
 from vmcontroller.client.cli.session import Session
 from vmcontroller.client.cli.text import bytes_of
 from vmcontroller.client.errors import ClientError
+from vmcontroller.client.overriding import override
 from vmcontroller.client.running import Completed, Running
 
 OUTPUT_MOST: Final = 2**40
@@ -55,10 +56,32 @@ def size_of(_context: click.Context, _parameter: click.Parameter, value: str | N
         raise click.BadParameter(f"{value!r} is no size such as 64M") from error
 
 
+class ExecCommand(Command):
+    """Its own options may stand before VM, and behind it; what comes then is the command's."""
+
+    @override
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        at = self._options_end(args)
+        if at < len(args) and args[at] != "--":
+            rest = args[at + 1 :]
+            end = self._options_end(rest)
+            args = [*args[:at], *rest[:end], args[at], *rest[end:]]
+        return super().parse_args(ctx, args)
+
+    def _options_end(self, args: Sequence[str]) -> int:
+        """Return the index of the first word that is no option, nor the value of one."""
+        options = [each for each in self.params if isinstance(each, click.Option)]
+        valued = {flag for each in options if not each.is_flag for flag in each.opts}
+        at = 0
+        while at < len(args) and args[at].startswith("-") and args[at] not in {"-", "--"}:
+            at += 2 if args[at] in valued else 1
+        return min(at, len(args))
+
+
 @click.command(
     "exec",
-    cls=Command,
-    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+    cls=ExecCommand,
+    context_settings={"allow_interspersed_args": False},
 )
 @VM
 @click.argument("words", metavar="[--] COMMAND [ARG...]", nargs=-1, type=click.UNPROCESSED)
@@ -111,7 +134,8 @@ def exec_command(
     reads this command's standard input. No shell reads it: use `sh -c '…'`.
 
     Ctrl-C sends it SIGINT, again SIGKILL; a third one stops waiting and lets it run. SIGTERM and
-    SIGHUP are passed on. On a terminal its output is raw, as with ssh. Options stand before VM.
+    SIGHUP are passed on. On a terminal its output is raw, as with ssh. What stands behind --, or
+    behind the first word after VM that is no option, is the command.
     """
     words = words[1:] if words[:1] == ("--",) else words
     if not words:

@@ -10,13 +10,14 @@ import click
 from vmcontroller.client.answers import Figure
 from vmcontroller.client.cli.lazy import PASS, VM, Command
 from vmcontroller.client.cli.session import Session
-from vmcontroller.client.cli.text import Cell, duration, moment, size
+from vmcontroller.client.cli.text import Cell, duration, human_size, moment, size
 from vmcontroller.client.cli.vm_commands import state_cell
 from vmcontroller.client.errors import Fault, GuestUnreachable, InvalidState, Unsupported
 
 T = TypeVar("T")
 Facts = list[tuple[str, Cell | str | int]]
 MIB = 2**20
+_BYTES = {"B": 1, "KiB": 2**10, "MiB": 2**20}
 
 
 @click.command("info", cls=Command)
@@ -53,8 +54,8 @@ def _made(made: dict[str, Any]) -> Facts:
         ("uuid", made["uuid"]),
         ("state", state_cell(made["state"])),
         ("hypervisor", made["hypervisor"]),
-        ("memory", size(made["memory"] * MIB)),
-        ("vcpus", made["vcpus"]),
+        ("memory", size(made["memory"] * MIB) if made["memory"] else ""),
+        ("vcpus", made["vcpus"] or ""),
         ("firmware", made["firmware"]),
         ("network", made["network"]),
     ]
@@ -85,4 +86,8 @@ def _last(figure: Any) -> Cell:
     if not figure["values"]:
         return Cell("", "")
     value = figure["values"][-1] / (figure["scale"] or 1)
-    return Cell(f"{value:g}", f"{value:g} {figure['unit']}")
+    unit = str(figure["unit"])
+    number, slash, per = unit.partition("/")
+    if number in _BYTES:
+        return Cell(f"{value:g}", human_size(value * _BYTES[number]) + slash + per)
+    return Cell(f"{value:g}", f"{value:g} {unit}".strip())

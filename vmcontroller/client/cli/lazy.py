@@ -8,9 +8,9 @@ from typing import Any, Final, NamedTuple
 
 import click
 from click.shell_completion import CompletionItem
-from typing_extensions import override
 
 from vmcontroller.client.cli.session import Session
+from vmcontroller.client.overriding import override
 
 
 class Entry(NamedTuple):
@@ -121,11 +121,15 @@ class LazyGroup(click.Group):
         self.params += global_options(hidden=False)
 
     @override
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         return list(self.entries)
 
     @override
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_command(
+        self,
+        ctx: click.Context,  # noqa: ARG002
+        cmd_name: str,
+    ) -> click.Command | None:
         entry = self.entries.get(cmd_name)
         if entry is None:
             return None
@@ -134,7 +138,11 @@ class LazyGroup(click.Group):
         return found
 
     @override
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_commands(
+        self,
+        ctx: click.Context,  # noqa: ARG002
+        formatter: click.HelpFormatter,
+    ) -> None:
         """Write the list without an import of any."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, entry.help) for name, entry in self.entries.items()])
@@ -147,7 +155,10 @@ class VmName(click.ParamType[str]):
 
     @override
     def shell_complete(
-        self, ctx: click.Context, param: click.Parameter, incomplete: str
+        self,
+        ctx: click.Context,
+        param: click.Parameter,  # noqa: ARG002
+        incomplete: str,
     ) -> list[CompletionItem]:
         from vmcontroller.client.errors import ClientError  # noqa: PLC0415 - seldom needed
 

@@ -70,6 +70,8 @@ def duration(seconds: float) -> Cell:
 
 def human_duration(seconds: float) -> str:
     """Write a length of time with units."""
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(int(seconds), 60)
