@@ -192,7 +192,7 @@ def _with_a_vm_that_runs(job: Job, progress: Progress, seen: Seen) -> Action | N
 def _without_vm(job: Job, progress: Progress) -> Action:
     if progress.prepared and progress.made and progress.losses <= MOST_LOSSES:
         return BeginAnew("its VM was removed")
-    if progress.prepared or not job.vm.image:
+    if progress.prepared or job.vm.image is None:
         text = f"there is no VM {progress.vm!r}, and no image to make it of"
         return Conclude(Ending(code=ExitCode.INIT_FAILURE, message=text))
     return Make()

@@ -30,8 +30,8 @@ class VmPart:
 
     name: str = ""
     """'': one that is made of `image`, has a name of its own, and is removed at the end."""
-    image: str = ""
-    """A logical name of the slot's, or a path of the host's; '': the VM is there already."""
+    image: str | None = None
+    """A logical name of the slot's, or a path of the host's; None: the VM is there already."""
     memory_mib: int = 0
     vcpus: int = 0
     """0: as the daemon's configuration says."""
@@ -267,8 +267,8 @@ def _vm_of(vm: VmPart | None, tasks: Sequence[dict[str, Any]]) -> VmPart:
     if vm is None:
         if len(names) > 1 or len(images - {""}) > 1:
             raise BadJob("<virtualmachine>: all tasks must run in the same VM")
-        vm = VmPart(name=names.pop(), image=max(images), clone=False)
-    if not (vm.name or vm.image):
+        vm = VmPart(name=names.pop(), image=max(images) or None, clone=False)
+    if not vm.name and vm.image is None:
         raise BadJob("<vm>: must have a <name>, an <image> or both")
     if vm.directory and not vm.directory.startswith("/"):
         raise BadJob("<directory>: must be an absolute path")

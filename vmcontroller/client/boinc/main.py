@@ -113,7 +113,8 @@ def work(slot: Slot, client: Client, job_file: str, **options: Any) -> int:
         signal.signal(number, lambda *_: link.ask_to_quit())
     threading.Thread(target=link.run, daemon=True, name="client").start()
     try:
-        return Program(slot, told, link).run(client, job_file, **options)
+        with client:
+            return Program(slot, told, link).run(client, job_file, **options)
     finally:
         os.close(lock)
 
