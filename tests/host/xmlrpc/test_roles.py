@@ -106,16 +106,22 @@ class RoleTests(RoleCase):
 class BusyTests(RoleCase):
     def test_calls_at_once(self):
         """One client has so many calls under way and no more; others have theirs."""
-        waiting = self.door.operations.answers["wait_cmd"] = Deferred()
+        answers = self.door.operations.answers
+        waiting = [
+            answers.setdefault(name, Deferred()) for name in ("wait_cmd", "run_cmd", "kill_cmd")
+        ]
         self.as_caller("exec", name="greedy")
-        calls = [self.door.begin("waitCmd", "id") for _ in range(3)]
+        calls = [
+            self.door.begin(*call)
+            for call in (("waitCmd", "i"), ("runCmd", "a", "x"), ("killCmd", "i"))
+        ]
         self.door.http.flush()
         self.assertEqual(len(self.door.operations.calls), len(calls))
         fault = self.door.fault("getState", "a")
         self.assertIn("BUSY: 3 calls of 'greedy' are under way", fault.faultString)
         self.as_caller("exec", name="other")
         self.assertEqual(self.outcome("getState", "a"), "ok")
-        waiting.callback(True)
+        waiting[0].callback(True)
         self.door.http.flush()
         self.as_caller("exec", name="greedy")
         self.assertEqual(self.outcome("getState", "a"), "ok")
