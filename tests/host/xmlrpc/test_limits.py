@@ -11,7 +11,13 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.host.xmlrpc.recording import OpenGate, RecordingOperations
 from vmcontroller.host.xmlrpc.dispatch import Dispatcher
-from vmcontroller.host.xmlrpc.limits import BODY_MAX_BYTES, IDLE_S, LINGER_S, REQUEST_S, SPOOL_BYTES
+from vmcontroller.host.xmlrpc.limits import (
+    BODY_MAX_BYTES,
+    IDLE_S,
+    LINGER_S,
+    REQUEST_S,
+    SPOOL_BYTES,
+)
 from vmcontroller.host.xmlrpc.resource import Calls, site
 
 BODY = b"<methodCall><methodName>listVMs</methodName></methodCall>"

@@ -47,7 +47,9 @@ class AuditLog:
         self._wall_s = wall_s
         self._lines: deque[str] = deque()
         self._lost = 0
+        self._busy = False
         self._writing: Deferred[None] | None = None
+        """The last writing, which may have ended."""
         self._under_way: dict[_Call, None] = {}
         self._refusals: dict[str, _Tally] = {}
         self._closed = False
@@ -104,7 +106,7 @@ class AuditLog:
         for call in tuple(self._under_way):
             call.ends(UNFINISHED)
         self._closed = True
-        if self._writing is not None:
+        if self._busy and self._writing is not None:
             await self._writing
         while self._lines and await self._write_some():
             pass
@@ -116,7 +118,8 @@ class AuditLog:
         at = datetime.fromtimestamp(self._wall_s(), UTC).isoformat(timespec="milliseconds")
         line = json.dumps({"at": at.replace("+00:00", "Z"), **entry})
         self._lines.append(line + "\n")
-        if self._writing is None and not self._closed:
+        if not self._busy and not self._closed:
+            self._busy = True
             self._writing = in_background(self._write(), "writing the audit log")
 
     async def _write(self) -> None:
@@ -127,7 +130,7 @@ class AuditLog:
                         break
                     await pause(self._clock, RETRY_S)
         finally:
-            self._writing = None
+            self._busy = False
 
     async def _write_some(self) -> bool:
         """Write what there is; tell whether that was possible."""

@@ -34,9 +34,7 @@ def _trust(context: Any, authority: str) -> None:
             "xmlrpc", "tls_client_ca", f"{authority!r} holds no certificate (PEM): {error}"
         ) from error
     context.set_session_id(b"vmcontroller-host")
-    context.set_verify(
-        SSL.VERIFY_PEER, _as_verified
-    )
+    context.set_verify(SSL.VERIFY_PEER, _as_verified)
 
 
 def _as_verified(_connection: Any, _certificate: Any, _number: int, _depth: int, good: int) -> bool:
