@@ -16,19 +16,19 @@ class TaskCalls(Caller):
         """Begin a call, by its wire name, that goes on by itself; return the task's id."""
         return str(self.call("submit", method, params))
 
-    def get_task(self, task_id: str) -> Task:
+    def get_task(self, id: str) -> Task:  # noqa: A002 - the wire's name
         """Return where a task stands, with its result or its Fault when it has ended."""
-        answer: Task = self.call("getTask", task_id)
+        answer: Task = self.call("getTask", id)
         return answer
 
-    def wait_task(self, task_id: str, timeout: float = 60) -> Task:
+    def wait_task(self, id: str, timeout: float = 60) -> Task:  # noqa: A002
         """Return a task when it has ended, or as it stands after `timeout` seconds."""
-        answer: Task = self.call("waitTask", task_id, timeout, wait_s=timeout)
+        answer: Task = self.call("waitTask", id, timeout, wait_s=timeout)
         return answer
 
-    def cancel_task(self, task_id: str) -> bool:
+    def cancel_task(self, id: str) -> bool:  # noqa: A002
         """End a task; False: it had ended before, or can't be ended."""
-        return bool(self.call("cancelTask", task_id))
+        return bool(self.call("cancelTask", id))
 
     def list_tasks(self) -> list[Task]:
         """Return the caller's own tasks (for the role admin: all), without their results."""
