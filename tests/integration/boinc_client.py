@@ -145,6 +145,7 @@ class BoincClient:
     def close(self) -> None:
         if self.process is not None and self.runs:
             self.kill()
+            sys.stderr.write(self.stderr())  # a test that was over would not have left it running
         self.stop_map()
         shutil.rmtree(self.slot, ignore_errors=True)
         shutil.rmtree(self.project, ignore_errors=True)

@@ -54,6 +54,7 @@ class Daemon:
         xmlrpc: str = "anonymous: true",
     ) -> None:
         """`xmlrpc`: keys of that section, beside its port and its socket."""
+        self._is_local = hypervisor == "local"
         self.dir = readable_dir(f"vmcontroller-test-{hypervisor}-")
         self.log = self.dir / "log"
         self.config = self.dir / "host.yaml"
@@ -121,8 +122,13 @@ class Daemon:
         shutil.rmtree(self.dir, ignore_errors=True)
 
     def created(self) -> list[str]:
-        """Return the VMs that tests have made: those with their prefix."""
-        return [name for name in self.api.listVMs() if name.startswith("vmctest")]
+        """Return the VMs that tests have made with this daemon: others' have disks elsewhere."""
+        names = [name for name in self.api.listVMs() if name.startswith("vmctest")]
+        return [name for name in names if self._is_local or self._has_disk_here(name)]
+
+    def _has_disk_here(self, vm: str) -> bool:
+        disks = self.api.getVM(vm)["disks"]
+        return any(disk["path"].startswith(f"{self.dir}/") for disk in disks)
 
     def run(self, vm: str, cmd: str, *args: str, **options: Any) -> dict[str, Any]:
         """Run a command and return its result."""

@@ -87,6 +87,11 @@ class BeginAnew(Action):
 
 
 @dataclass(frozen=True, slots=True)
+class MakeAnew(Action):
+    """Begin the whole job again: somebody has removed its VM."""
+
+
+@dataclass(frozen=True, slots=True)
 class CopyIn(Action):
     """Bring the inputs of the next task into the guest."""
 
@@ -191,7 +196,7 @@ def _with_a_vm_that_runs(job: Job, progress: Progress, seen: Seen) -> Action | N
 
 def _without_vm(job: Job, progress: Progress) -> Action:
     if progress.prepared and progress.made and progress.losses <= MOST_LOSSES:
-        return BeginAnew("its VM was removed")
+        return MakeAnew()
     if progress.prepared or job.vm.image is None:
         text = f"there is no VM {progress.vm!r}, and no image to make it of"
         return Conclude(Ending(code=ExitCode.INIT_FAILURE, message=text))

@@ -13,7 +13,7 @@ from vmcontroller.client.boinc.calling import Calling, Postponed
 from vmcontroller.client.boinc.checkpoints import Checkpoints
 from vmcontroller.client.boinc.deciding import Action
 from vmcontroller.client.boinc.job import Job
-from vmcontroller.client.boinc.progress import Progress, begun_anew
+from vmcontroller.client.boinc.progress import Progress, begun_anew, without_vm
 from vmcontroller.client.boinc.tasks import Tasks
 from vmcontroller.client.errors import Fault
 
@@ -80,6 +80,9 @@ class Doing:
             case deciding.BeginAnew():
                 self._say(f"task {progress.work.tasks_done} begins anew: {action.why}")
                 progress = begun_anew(progress)
+            case deciding.MakeAnew():
+                self._say("the job begins anew: its VM was removed")
+                progress = without_vm(progress)
             case deciding.CopyIn():
                 progress = self._tasks.copy_in(progress)
             case deciding.Run():

@@ -108,6 +108,18 @@ def begun_anew(progress: Progress) -> Progress:
     return replace(progress, work=work, losses=progress.losses + bool(progress.work.cmd_id))
 
 
+def without_vm(progress: Progress) -> Progress:
+    """Return the progress when the VM is gone, and all that was in it."""
+    return replace(
+        progress,
+        prepared=False,
+        work=Work(elapsed_s=progress.work.elapsed_s),
+        checkpoint=None,
+        stale=(),
+        losses=progress.losses + 1,
+    )
+
+
 def dump(progress: Progress) -> str:
     """Return it as text."""
     return json.dumps(asdict(progress), indent=1)

@@ -71,6 +71,7 @@ class Wrapper:
         self._now_s = now_s
         self._turned_s = self._kept_s = now_s()
         self._failing_since_s: float | None = None
+        self._last: Action = Idle()
 
     def run(self) -> Finish | Leave:
         """Return how it ended; all else is done."""
@@ -88,6 +89,8 @@ class Wrapper:
             if isinstance(action, TakeCheckpoint):
                 next_s = self.progress.work.elapsed_s + self._period_s
                 self._session = replace(self._session, checkpoint_at_s=next_s)
+            in_vain = action == self._last
+            self._last = action
             self.progress = parts.doing.do(action, self.progress)
             self._failing_since_s = None
         except Interrupted:
@@ -102,7 +105,7 @@ class Wrapper:
             return Idle()
         except ClientError as error:
             return self._failed(error)
-        if isinstance(action, Idle):
+        if in_vain or isinstance(action, Idle):  # the same again at once would not help
             self._rest(TURN_S)
         return action
 
