@@ -98,7 +98,7 @@ class OptionsCase(SynchronousTestCase):
         for vm in vms:
             self.api.start(vm)
         for vm in vms:
-            self.api.ping(vm, DEADLINE_S)
+            self.api.ping(vm, 3 * DEADLINE_S)  # two boot at once
 
     def sh(self, vm: str, script: str) -> str:
         """Run a script in a guest; its output."""
@@ -112,6 +112,7 @@ class OptionsCase(SynchronousTestCase):
     def fault(self, name: str, image: str, **options: Any) -> str:
         """Return the text of the Fault, after which nothing is there that wasn't before."""
         before = (self.api.listVMs(), self.kept())
+        self.addCleanup(self.remove, "vmctest-d refused")
         error = self.assertRaises(
             xmlrpc.client.Fault, self.api.createVM, "vmctest-d refused", image, options
         )
@@ -177,7 +178,9 @@ class CloneTests(OptionsCase):
         self.fault("NO_SUCH_IMAGE", "", clone=True)
         self.fault("BAD_IMAGE", "/etc/passwd", clone=True)
         damaged = self.daemon.dir / "damaged.qcow2"
-        damaged.write_bytes(self.base.read_bytes()[:4096].ljust(65536, b"\xff"))
+        content = bytearray(self.base.read_bytes()[:65536])
+        content[48:56] = b"\xff" * 8  # where its table of references should be
+        damaged.write_bytes(content)
         self.assertIn("qemu-img", self.fault("HYPERVISOR_ERROR", str(damaged), clone=True))
 
 

@@ -53,29 +53,31 @@ def runner(reactor: Any) -> RunProgram:  # Any: two interfaces of it
 async def _ended(
     reactor: Any, argv: Sequence[str], stderr: int, deadline_s: float
 ) -> process.Exit | None:
-    """Return its exit; None when it had to be killed. Cancelled, it is killed too."""
-    ended: Deferred[process.Exit] = Deferred(lambda _: None)
+    """Return its exit; None when it had to be killed. Cancelled, it is killed, too."""
     launch = Launch(
         argv=argv, env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"}, stderr=stderr
     )
+    waiting: Deferred[process.Exit] = Deferred()
+    gone: Deferred[process.Exit] = Deferred()
     late: list[bool] = []
 
-    def settle(exit_: process.Exit) -> None:
-        if not ended.called:
-            ended.callback(exit_)
-
-    child = process.start(reactor, launch, settle)
+    def ended(exit_: process.Exit) -> None:
+        gone.callback(exit_)
+        if not waiting.called:
+            waiting.callback(exit_)
 
     def too_late() -> None:
         late.append(True)
         _kill(child.pid)
 
+    child = process.start(reactor, launch, ended)
     timer = reactor.callLater(deadline_s, too_late)
     try:
-        exit_ = await ended
+        exit_ = await waiting
     except BaseException:
         if child.exit is None:
             _kill(child.pid)
+            await gone  # or it might still write a file after that was removed
         raise
     finally:
         if timer.active():

@@ -144,9 +144,19 @@ def _first_disk(image: str, options: CreateOptions, place: Callable[[str], str])
     if not options.clone:
         return _Drive(image=found, use=use)
     path = place(OVERLAY)
-    overlay = DiskImage(path=path, format="qcow2", backing=found.files)
+    overlay = DiskImage(
+        path=path,
+        format="qcow2",
+        backing=found.files,
+        base_format=found.format if _is_public(found) else "",
+    )
     size_bytes = _grown(found, options.disk_size_mib)
     return _Drive(image=overlay, use=use, command=overlay_command(path, found, size_bytes))
+
+
+def _is_public(base: DiskImage) -> bool:
+    """Tell whether a base is one file that everybody may read."""
+    return len(base.files) == 1 and bool(os.stat(base.path).st_mode & stat.S_IROTH)
 
 
 def _grown(base: DiskImage, size_mib: int) -> int:

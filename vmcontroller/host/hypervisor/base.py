@@ -92,6 +92,9 @@ class DiskImage:
     """Of a VMDK in pieces: where its data is written."""
     backing: tuple[str, ...] = ()
     """What it is based on and only reads from, the nearest first."""
+    base_format: str = ""
+    """Of the one file that is its whole `backing`, where everybody may read that file: no owner
+    need be changed for it to be opened. Else empty."""
 
     @property
     def written(self) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ import xml.etree.ElementTree as ET
 from dataclasses import dataclass
 
 from vmcontroller.common.channel import CHANNEL_NAME
-from vmcontroller.host.hypervisor.base import DirectBoot
+from vmcontroller.host.hypervisor.base import DirectBoot, DiskImage
 from vmcontroller.host.hypervisor.libvirt.domain_told import add
 from vmcontroller.host.hypervisor.libvirt.drives import PC_ARCHITECTURES, Drive
 from vmcontroller.host.hypervisor.libvirt.screen import add_console, add_screen
@@ -136,10 +136,24 @@ def _add_drive(devices: ET.Element, plan: DomainPlan, drive: Drive) -> None:
     disk = add(devices, "disk", type="file", device="cdrom" if drive.is_optical else "disk")
     add(disk, "driver", name="qemu", type=drive.image.format)
     add(disk, "source", file=drive.image.path)
+    if drive.image.base_format:
+        _add_base(disk, drive.image)
     add(disk, "target", dev=drive.target, bus=drive.bus)
     if drive.read_only:
         add(disk, "readonly")
     _add_boot_order(disk, plan, drive.boot_as)
+
+
+def _add_base(disk: ET.Element, image: DiskImage) -> None:
+    """Name the base, so that libvirt does not make QEMU's user its owner, as it does unasked.
+
+    What a guest could break out into would own what all the other clones read.
+    """
+    base = add(disk, "backingStore", type="file")
+    add(base, "format", type=image.base_format)
+    source = add(base, "source", file=image.backing[0])
+    add(source, "seclabel", model="dac", relabel="no")
+    add(base, "backingStore")
 
 
 def _add_nic(devices: ET.Element, plan: DomainPlan) -> None:

@@ -10,14 +10,10 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.fakes.hypervisor import FakeHypervisor
+from tests.host.wiring import creation_of
 from vmcontroller.common.errors import ImageInUse
-from vmcontroller.host.creation import specify
 from vmcontroller.host.hypervisor.base import Capability, Vm, VmDisk, VmSpec, VmState
-from vmcontroller.host.requests import CreateOptions
-
-
-async def at_once(function, *arguments):
-    return function(*arguments)
+from vmcontroller.host.requests import CreateOptions, DiskOptions
 
 
 class DiskHypervisor(FakeHypervisor):
@@ -47,28 +43,31 @@ class ImageInUseTests(SynchronousTestCase):
     def overlay(self, name: str, on: str, kind: str = "qcow2") -> str:
         return self.image(name, "-b", on, "-F", kind)
 
-    def taken(self, path: str, kind: str = "qcow2", name: str = "other") -> None:
-        disk = VmDisk(path=path, format=kind)
+    def taken(
+        self, path: str, kind: str = "qcow2", name: str = "other", *, read_only: bool = False
+    ) -> None:
+        disk = VmDisk(path=path, format=kind, read_only=read_only)
         self.others.append(Vm(uuid=name, name=name, state=VmState.POWERED_OFF, disks=(disk,)))
 
-    def created(self, path: str, kind: str = "") -> Deferred[VmSpec]:
-        return Deferred.fromCoroutine(
-            specify(
-                DiskHypervisor(),
-                at_once,
-                name="new",
-                image=path,
-                options=CreateOptions(format=kind),
-                others=self.others,
-            )
-        )
+    def created(self, path: str, kind: str = "", **options: object) -> Deferred[VmSpec]:
+        """Return what the hypervisor was given of a VM that is made, if it comes to that."""
+        hypervisor = DiskHypervisor()
+        self.successResultOf(Deferred.fromCoroutine(hypervisor.open(lambda _: None)))
+        creation = creation_of(hypervisor, self.mktemp())
 
-    def allowed(self, path: str, kind: str = "") -> VmSpec:
-        return self.successResultOf(self.created(path, kind))
+        async def create() -> VmSpec:
+            wanted = CreateOptions(format=kind, **options)  # type: ignore[arg-type]
+            vm = await creation.create("new", path, wanted, self.others)
+            return hypervisor.specs[vm.uuid]
 
-    def refused(self, path: str, kind: str = "") -> str:
-        error = self.failureResultOf(self.created(path, kind), ImageInUse).value
-        self.assertEqual(error.path, path)
+        return Deferred.fromCoroutine(create())
+
+    def allowed(self, path: str, kind: str = "", **options: object) -> VmSpec:
+        return self.successResultOf(self.created(path, kind, **options))
+
+    def refused(self, path: str, kind: str = "", about: str = "", **options: object) -> str:
+        error = self.failureResultOf(self.created(path, kind, **options), ImageInUse).value
+        self.assertEqual(error.path, about or path)
         return str(error)
 
     def test_the_same_file(self) -> None:
@@ -136,3 +135,43 @@ class ImageInUseTests(SynchronousTestCase):
         base = self.image("base")
         self.taken(self.overlay("claims", on=base), "raw")
         self.allowed(base)
+
+    def test_clones(self) -> None:
+        """A base may be that of many, but nobody's disk: neither before nor after."""
+        base = self.image("base")
+        first = self.allowed(base, clone=True)
+        assert first.disk is not None
+        self.assertEqual((first.disk.format, first.disk.backing), ("qcow2", (base,)))
+        self.taken(first.disk.path, name="first")
+        self.allowed(base, clone=True)
+        self.assertIn("the VM 'first'", self.refused(base))
+        self.refused(first.disk.path, clone=True)
+        writer = self.image("writer")
+        self.taken(writer)
+        self.assertIn("the VM 'other'", self.refused(writer, clone=True))
+        middle = self.overlay("middle", on=writer)
+        self.assertIn(f"by way of {writer!r}", self.refused(middle, clone=True))
+
+    def test_more_disks(self) -> None:
+        """The rules hold for each disk, and between those of one VM."""
+        first, second = self.image("first"), self.image("second")
+        self.allowed(first, disks=(DiskOptions(path=second),))
+        for disks in ((DiskOptions(path=first),), (DiskOptions(path=second),) * 2):
+            self.assertIn("itself", self.refused(first, disks=disks, about=disks[-1].path))
+        self.taken(second)
+        text = self.refused(first, disks=(DiskOptions(path=second),), about=second)
+        self.assertIn("the VM 'other'", text)
+        self.assertIn("itself", self.refused(first, clone=True, disks=(DiskOptions(path=first),)))
+
+    def test_discs(self) -> None:
+        """A disc is shared by those who only read it; nobody is given it to write to."""
+        disk, disc = self.image("disk"), self.path("tools.iso")
+        with open(disc, "wb") as file:
+            file.write(b"\x00" * 32768 + b"\x01CD001".ljust(32768, b"\x00"))
+        self.taken(disc, "raw", read_only=True)
+        spec = self.allowed(disk, cdrom=disc)
+        self.assertEqual(spec.cdrom, disc)
+        self.refused(disc, "raw")
+        self.others.clear()
+        self.taken(disc, "raw")
+        self.refused(disk, cdrom=disc, about=disc)
