@@ -64,6 +64,8 @@ class TableTests(SynchronousTestCase):
                 14: "IMAGE_IN_USE",
                 15: "NO_SUCH_COMMAND",
                 17: "NO_SUCH_TRANSFER",
+                18: "NO_SUCH_SNAPSHOT",
+                19: "SNAPSHOT_EXISTS",
                 20: "INVALID_STATE",
                 21: "DEADLINE_PASSED",
                 22: "BUSY",

@@ -31,6 +31,13 @@ SEED_METHODS = {
     "pause": "vm",
     "resume": "vm",
     "getState": "vm",
+    "sleep": "vm",
+    "saveState": "vm",
+    "discardState": "vm",
+    "takeSnapshot": "vm name desc=''",
+    "restoreSnapshot": "vm name='' desc=''",
+    "deleteSnapshot": "vm name",
+    "listSnapshots": "vm",
     "ping": "vm timeout_secs=5.0",
     "runCmd": "vm cmd args=[] env={} path='' fileForStdin='' options={}",
     "listFinishedCmds": "",
@@ -62,6 +69,8 @@ MINIMAL = {
     "waitCmdOnAll": ("id",),
     "cpFileToVM": ("a", "/l"),
     "cpFileFromVM": ("a", "/r"),
+    "takeSnapshot": ("a", "s"),
+    "deleteSnapshot": ("a", "s"),
     "getTransfer": ("id",),
     "cancelTransfer": ("id",),
 }
@@ -79,7 +88,11 @@ class TableTests(SynchronousTestCase):
 
     def test_aliases(self):
         """The names of older generations call the same methods."""
-        for alias, name in (("listAvailableVMs", "listVMs"), ("unpause", "resume")):
+        for alias, name in (
+            ("listAvailableVMs", "listVMs"),
+            ("unpause", "resume"),
+            ("saveSnapshot", "takeSnapshot"),
+        ):
             self.assertIs(METHODS[alias], METHODS[name])
 
     def test_every_operation_has_its_method(self):

@@ -148,10 +148,13 @@ class Command:
         return not done and stream.size_bytes <= offset
 
     def has_all_of(self, result: CommandResult) -> bool:
-        """Whether all the output has come that the result speaks of, or can be kept."""
+        """Whether all the output has come that the result speaks of, or can be kept.
+
+        There may be more: a command whose VM went back to a snapshot has done some of it twice.
+        """
         told = {"stdout": result.stdout_bytes, "stderr": result.stderr_bytes}
         return all(
-            stream.problem or stream.size_bytes == told[name]
+            stream.problem or stream.size_bytes >= told[name]
             for name, stream in self.streams.items()
         )
 

@@ -94,11 +94,3 @@ class Operations(
         TaskOperations.__init__(self, directory=directory, tasks=tasks)
         StatsOperations.__init__(self, directory=directory, sampler=sampler)
         ScreenOperations.__init__(self, directory=directory, hypervisor=hypervisor)
-        SnapshotOperations.__init__(
-            self,
-            hypervisor=hypervisor,
-            directory=directory,
-            reach=reach,
-            commands=commands,
-            event_log=event_log,
-        )

@@ -51,22 +51,13 @@ Linux calls s2idle: the hypervisor could not see that, nor wake it."""
 
 
 class SnapshotOperations:
-    """Snapshots, saved states and sleep."""
+    """Snapshots, saved states and sleep. The other use cases bring all that these need."""
 
-    def __init__(
-        self,
-        *,
-        hypervisor: Hypervisor,
-        directory: Directory,
-        reach: Reach,
-        commands: Commands,
-        event_log: Events,
-    ) -> None:
-        self._hypervisor = hypervisor
-        self._directory = directory
-        self._reach = reach
-        self._commands = commands
-        self._event_log = event_log
+    _hypervisor: Hypervisor
+    _directory: Directory
+    _reach: Reach
+    _commands: Commands
+    _event_log: Events
 
     async def take_snapshot(self, vm: str, name: str, description: str) -> bool:
         """Keep what a VM is; answer when it is kept."""

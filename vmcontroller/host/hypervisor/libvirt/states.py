@@ -42,7 +42,6 @@ _STOPPED_BECAUSE = {
 
 _ROLLS_BACK = {
     (libvirt.VIR_DOMAIN_EVENT_STARTED, libvirt.VIR_DOMAIN_EVENT_STARTED_FROM_SNAPSHOT),
-    (libvirt.VIR_DOMAIN_EVENT_RESUMED, libvirt.VIR_DOMAIN_EVENT_RESUMED_FROM_SNAPSHOT),
     (libvirt.VIR_DOMAIN_EVENT_SUSPENDED, libvirt.VIR_DOMAIN_EVENT_SUSPENDED_FROM_SNAPSHOT),
     (libvirt.VIR_DOMAIN_EVENT_STOPPED, libvirt.VIR_DOMAIN_EVENT_STOPPED_FROM_SNAPSHOT),
 }
@@ -60,8 +59,21 @@ def is_restore(event: int, detail: int) -> bool:
     return (event, detail) in _RESTORES
 
 
-def is_rollback(event: int, detail: int) -> bool:
-    """Tell whether a lifecycle event says that a machine goes back to a snapshot."""
+def is_start_from_file(event: int, detail: int) -> bool:
+    """Tell whether a machine was started from its saved memory."""
+    return (event, detail) == (
+        libvirt.VIR_DOMAIN_EVENT_STARTED,
+        libvirt.VIR_DOMAIN_EVENT_STARTED_RESTORED,
+    )
+
+
+def is_rollback(event: int, detail: int, *, after_file: bool) -> bool:
+    """Tell whether a lifecycle event says that a machine goes back to a snapshot.
+
+    Right after a start from saved memory (`after_file`) libvirt says "from a snapshot" of that.
+    """
+    if event == libvirt.VIR_DOMAIN_EVENT_RESUMED:
+        return detail == libvirt.VIR_DOMAIN_EVENT_RESUMED_FROM_SNAPSHOT and not after_file
     return (event, detail) in _ROLLS_BACK
 
 

@@ -8,7 +8,12 @@ from dataclasses import dataclass
 import libvirt
 
 from vmcontroller.host.hypervisor.base import Vm, VmChanged, VmState
-from vmcontroller.host.hypervisor.libvirt.states import event_state, is_restore, is_rollback
+from vmcontroller.host.hypervisor.libvirt.states import (
+    event_state,
+    is_restore,
+    is_rollback,
+    is_start_from_file,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +31,8 @@ class _Known:
     name: str
     state: VmState
     transient: bool
+    from_file: bool = False
+    """The last event was its start from saved memory."""
 
 
 class Tracker:
@@ -70,14 +77,17 @@ class Tracker:
         transient = known.transient if known else True
         if transient and state_now.is_off:
             return self._gone(event)
-        return self._now(
+        after_file = known is not None and known.from_file
+        changes = self._now(
             event.uuid,
             event.name,
             state_now,
             transient=transient,
             restored=is_restore(event.event, event.detail),
-            rolled_back=is_rollback(event.event, event.detail),
+            rolled_back=is_rollback(event.event, event.detail, after_file=after_file),
         )
+        self._known[event.uuid].from_file = is_start_from_file(event.event, event.detail)
+        return changes
 
     def _undefined(self, event: DomainEvent, known: _Known | None) -> list[VmChanged]:
         if event.detail == libvirt.VIR_DOMAIN_EVENT_UNDEFINED_RENAMED:
