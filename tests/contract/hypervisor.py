@@ -14,6 +14,7 @@ from tests.contract.hypervisor_fixture import Fixture
 from tests.contract.making import MakingContract
 from tests.contract.observing import ObservingContract
 from tests.contract.opening import OpeningContract
+from tests.contract.options import OptionsContract
 from tests.contract.saving import SavingContract
 from tests.contract.snapshots import SnapshotContract
 from tests.contract.states import StatesContract
@@ -21,6 +22,7 @@ from vmcontroller.host.hypervisor.base import VmState
 
 
 class HypervisorContract(
+    OptionsContract,
     MakingContract,
     StatesContract,
     OpeningContract,
