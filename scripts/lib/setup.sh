@@ -36,7 +36,7 @@ as_root() {
 
 setup_system_packages=(
     # the hypervisor, and the guests' network
-    qemu-system-x86 qemu-utils seabios ipxe-qemu
+    qemu-system-x86 qemu-utils seabios ovmf ipxe-qemu
     libvirt-daemon-system libvirt-daemon-driver-qemu libvirt-daemon-config-network libvirt-clients
     dnsmasq-base iptables iproute2
     # libvirt-python comes as source

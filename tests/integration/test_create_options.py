@@ -346,6 +346,25 @@ class DescriptionTests(OptionsCase):
         self.assertEqual((told["firmware"], told["snapshots"]), ("bios", 0))
         self.assertEqual(self.api.getVM(told["uuid"]), told)
 
+    def test_definition_is_valid(self) -> None:
+        """With everything that can be asked for, the definition is what libvirt's schema wants."""
+        disc = self.daemon.dir / "valid.iso"
+        subprocess.run([sys.executable, "-c", MAKE_DISC, disc], check=True)
+        for bus in ("virtio", "scsi", "sata", "ide"):
+            vm = self.create(
+                f"valid {bus}",
+                bus=bus,
+                disks=[{"size": 1}],
+                cdrom=str(disc),
+                bootOrder=["cdrom", "network", "disk"],
+                firmware="uefi",
+                hostname="h",
+                description="x",
+            )
+            path = self.daemon.dir / "valid.xml"
+            path.write_text(virsh("dumpxml", "--inactive", "--security-info", vm))
+            virsh("define", "--validate", str(path))
+
 
 class SeedTests(OptionsCase):
     def test_seed_to_the_byte(self) -> None:

@@ -266,6 +266,15 @@ class CreatingTests(CreationCase):
             self.assertIn(name, str(self.failureResultOf(failed, Unsupported).value))
         self.assertEqual(bare.world, {})
 
+    def test_hypervisor_elsewhere(self) -> None:
+        """Where what is made can't be reached, disks can be given, but not made."""
+        self.hypervisor.capabilities -= {Capability.CLONES, Capability.SEEDS}
+        self.create(self.base)
+        self.hypervisor.world.clear()
+        self.refused(Unsupported)
+        self.refused(Unsupported, self.base, hostname="h")
+        self.refused(Unsupported, "", disks=(DiskOptions(size_mib=1),))
+
 
 class RemovingTests(CreationCase):
     def remove(self, vm: Vm) -> None:

@@ -235,7 +235,11 @@ class DriverTests(SynchronousTestCase):
         local = driver_of("qemu:///system")
         self.assertTrue(local.is_local)
         self.assertEqual(local.capabilities, frozenset(Capability))
-        self.assertFalse(driver_of("qemu+ssh://root@there/system").is_local)
+        there = driver_of("qemu+ssh://root@there/system")
+        self.assertFalse(there.is_local)
+        self.assertEqual(
+            local.capabilities - there.capabilities, {Capability.CLONES, Capability.SEEDS}
+        )
         self.assertTrue(driver_of("qemu+unix:///system?socket=/s").is_local)
         self.assertNotIn(Capability.DIRECT_BOOT, driver_of("test:///default").capabilities)
 

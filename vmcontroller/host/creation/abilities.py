@@ -15,6 +15,10 @@ def check_abilities(hypervisor: Hypervisor, options: CreateOptions) -> None:
         for name, field in names:
             if getattr(options, field):
                 raise Unsupported(hypervisor.name, f"the option {name}")
+    if Capability.CLONES not in hypervisor.capabilities and any(
+        not disk.path for disk in options.disks
+    ):
+        raise Unsupported(hypervisor.name, "the option disks without a path: disks that are made")
     if (
         options.network in {"isolated", "bridge"}
         and Capability.NETWORKS not in hypervisor.capabilities
