@@ -116,7 +116,8 @@ class RealScreenTests(SynchronousTestCase):
         self.print("echo first-of-all >/dev/ttyS0")
         start = until(lambda: b"first-of-all" in self.log()["data"] and self.log(), "a start")
         # Numbered lines, so that a byte shows its own place.
-        cmd_id = self.api.runCmd(VM, "sh", ["-c", "seq 1000000000000001 1000000000500000 >/dev/ttyS0"])
+        numbers = "seq 1000000000000001 1000000000500000 >/dev/ttyS0"
+        cmd_id = self.api.runCmd(VM, "sh", ["-c", numbers])
         seen: dict[float, bytes] = {}
         largest = 0
         offset = start["next"]

@@ -96,7 +96,10 @@ class LibvirtHypervisor(Keeping, Observation):
             stall_s=self._call_deadline_s,
             at_once=LONG_CALLS,
         )
-        self._workers = [worker, long_worker]
+        self._figures_worker = Worker(
+            reactor=self._reactor, name=f"{BACKEND}-figures", deadline_s=self._call_deadline_s
+        )
+        self._workers = [worker, long_worker, self._figures_worker]
         self._link = Link(
             reactor=self._reactor,
             uri=self._uri,

@@ -85,8 +85,9 @@ class Link:
         vm: str = "",
         discard: Callable[[Any, T], None] | None = None,
         is_long: bool = False,
+        worker: Worker | None = None,
     ) -> T:
-        """Run `job(connection)` in libvirt's thread; one that takes long, in another one.
+        """Run `job(connection)` in libvirt's thread; one that takes long, or a `worker`'s, there.
 
         Raises HypervisorUnreachable without a connection, DeadlinePassed, and what `job`
         raises: our errors as they are, libvirt's translated (`vm` names what was asked for).
@@ -97,7 +98,7 @@ class Link:
         if connection is None:
             raise HypervisorUnreachable(BACKEND, f"not connected to {self._uri}")
         try:
-            worker = self._long_worker if is_long else self._worker
+            worker = worker or (self._long_worker if is_long else self._worker)
             return await worker.run(
                 what,
                 lambda: _translated(job, connection, vm),

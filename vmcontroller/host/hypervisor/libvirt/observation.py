@@ -19,6 +19,7 @@ from vmcontroller.host.hypervisor.libvirt.errors import BACKEND
 from vmcontroller.host.hypervisor.libvirt.link import Link
 from vmcontroller.host.hypervisor.libvirt.pictures import png_of
 from vmcontroller.host.hypervisor.libvirt.stats import BulkStats
+from vmcontroller.host.hypervisor.libvirt.worker import Worker
 from vmcontroller.host.hypervisor.screen import ConsolePiece, Display
 from vmcontroller.host.hypervisor.stats import Counters
 
@@ -34,6 +35,8 @@ class Observation:
     _driver: Driver
     _in_thread: InThread
     _up: Callable[[], Link]
+    _figures_worker: Worker
+    """Of a thousand machines a reading takes seconds: other calls don't stand behind it."""
 
     def __init__(self, state_dir: str) -> None:
         self._console_files = ConsoleFiles(f"{os.path.abspath(state_dir)}/console")
@@ -43,7 +46,9 @@ class Observation:
         """See the interface. Lets the balloons be counted of machines made by others, too."""
         if Capability.FIGURES not in self.capabilities:
             return {}
-        return await self._up().call("read figures", self._bulk_stats.read)
+        return await self._up().call(
+            "read figures", self._bulk_stats.read, worker=self._figures_worker
+        )
 
     async def display(self, uuid: str) -> Display:
         """See the interface."""
