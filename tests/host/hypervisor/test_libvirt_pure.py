@@ -9,6 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from vmcontroller.common.errors import (
     BadArgument,
+    Busy,
     ConfigError,
     HypervisorError,
     HypervisorUnreachable,
@@ -106,6 +107,7 @@ class ErrorTests(SynchronousTestCase):
             (libvirt.VIR_ERR_INTERNAL_ERROR, libvirt.VIR_FROM_QEMU): HypervisorError,
             (libvirt.VIR_ERR_SYSTEM_ERROR, libvirt.VIR_FROM_REMOTE): HypervisorUnreachable,
             (libvirt.VIR_ERR_XML_ERROR, 10): HypervisorError,
+            (libvirt.VIR_ERR_OPERATION_TIMEOUT, 10): Busy,
         }
         for (code, domain), expected in table.items():
             error = translate(libvirt_error(code, domain), vm="web")

@@ -12,6 +12,7 @@ DEFINED = libvirt.VIR_DOMAIN_EVENT_DEFINED
 UNDEFINED = libvirt.VIR_DOMAIN_EVENT_UNDEFINED
 STARTED = libvirt.VIR_DOMAIN_EVENT_STARTED
 STOPPED = libvirt.VIR_DOMAIN_EVENT_STOPPED
+RESUMED = libvirt.VIR_DOMAIN_EVENT_RESUMED
 SUSPENDED = libvirt.VIR_DOMAIN_EVENT_SUSPENDED
 
 
@@ -95,6 +96,44 @@ class TrackerTests(SynchronousTestCase):
         """A transient machine that ran before anyone listened is known as such."""
         self.tracker.listed([vm(VmState.RUNNING)], {"u"})
         self.assertEqual(self.feed(event(STOPPED)), [None])
+
+    def told(self, *events: DomainEvent) -> list[tuple[VmState | None, bool, bool]]:
+        changes = [change for one in events for change in self.tracker.event(one)]
+        return [(each.state, each.restored, each.rolled_back) for each in changes]
+
+    def test_back_to_a_snapshot(self) -> None:
+        """What libvirt 9 tells of a machine that runs and goes back to a live snapshot."""
+        self.feed(event(DEFINED), event(STARTED))
+        told = self.told(
+            event(STOPPED, libvirt.VIR_DOMAIN_EVENT_STOPPED_FROM_SNAPSHOT),
+            event(STARTED, libvirt.VIR_DOMAIN_EVENT_STARTED_FROM_SNAPSHOT),
+            event(RESUMED, libvirt.VIR_DOMAIN_EVENT_RESUMED_FROM_SNAPSHOT),
+        )
+        self.assertEqual(
+            told,
+            [
+                (VmState.POWERED_OFF, False, True),
+                (VmState.RUNNING, True, True),
+                (VmState.RUNNING, True, True),
+            ],
+        )
+
+    def test_back_within_the_same_process(self) -> None:
+        """A libvirt that keeps the process tells it by one event."""
+        self.feed(event(DEFINED), event(STARTED))
+        told = self.told(event(RESUMED, libvirt.VIR_DOMAIN_EVENT_RESUMED_FROM_SNAPSHOT))
+        self.assertEqual(told, [(VmState.RUNNING, True, True)])
+
+    def test_started_from_saved_memory(self) -> None:
+        """Libvirt says "from a snapshot" of that, too: nothing is rolled back by it."""
+        self.feed(event(DEFINED))
+        told = self.told(
+            event(STARTED, libvirt.VIR_DOMAIN_EVENT_STARTED_RESTORED),
+            event(RESUMED, libvirt.VIR_DOMAIN_EVENT_RESUMED_FROM_SNAPSHOT),
+        )
+        self.assertEqual(told, [(VmState.RUNNING, True, False)] * 2)
+        told = self.told(event(RESUMED, libvirt.VIR_DOMAIN_EVENT_RESUMED_FROM_SNAPSHOT))
+        self.assertEqual(told, [(VmState.RUNNING, True, True)])
 
     def test_strange_events_are_ignored(self) -> None:
         """An event of a later libvirt is no change."""

@@ -54,6 +54,22 @@ class WorkerTests(SynchronousTestCase):
         self.failureResultOf(bad, ZeroDivisionError)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
+    def test_as_many_as_usual_at_once(self) -> None:
+        """Where calls are long, some run side by side, and nobody is said to hold up others."""
+        self.worker = Worker(
+            reactor=self.clock, name=self.id(), deadline_s=30, stall_s=5, at_once=2
+        )
+        self.addCleanup(self.worker.stop)
+        first, one = self.stuck("one")
+        second, two = self.stuck("two")
+        with capturedLogs() as logs:
+            self.clock.advance(6)
+        self.assertEqual(list(logs), [])
+        for job, done, result in ((second, two, "two"), (first, one, "one")):
+            job.release()
+            self.clock.take()
+            self.assertEqual(self.successResultOf(done), result)
+
     def test_one_after_the_other(self) -> None:
         """Calls run in order in one thread, which is not the reactor's."""
         ran: list[tuple[int, int]] = []
