@@ -62,8 +62,7 @@ class ClientLink:
         self._status: Status | None = None
         self._heard_s = self._looked_s = self._said_s = now_s()
         self._ending = threading.Event()
-        self.news = threading.Event()
-        """Set when the client wants something else than before."""
+        self._news = threading.Event()
 
     def turn(self) -> None:
         """Take what the client has said, and say what is to be said."""
@@ -87,7 +86,7 @@ class ClientLink:
         if control != before:
             with self._lock:
                 self._control = control
-            self.news.set()
+            self._news.set()
 
     def _is_gone(self, now_s: float) -> bool:
         if not self._told.client_pid:
@@ -112,12 +111,17 @@ class ClientLink:
         """Do as if the client had asked for it: somebody else has, by a signal."""
         with self._lock:
             self._control = controlled(self._control, "<quit/>")
-        self.news.set()
+        self._news.set()
 
     def report(self, status: Status) -> None:
         """Tell the client, as soon as it has taken what it was told before."""
         with self._lock:
             self._status = status
+
+    def rest(self, longest_s: float) -> None:
+        """Wait so long, or until the client wants something else than before."""
+        self._news.wait(longest_s)
+        self._news.clear()
 
     def run(self) -> None:
         """Turn until `stop`; for a thread."""

@@ -15,7 +15,7 @@ from vmcontroller.client.boinc.deciding import Action
 from vmcontroller.client.boinc.job import Job
 from vmcontroller.client.boinc.progress import Progress, begun_anew, without_vm
 from vmcontroller.client.boinc.tasks import Tasks
-from vmcontroller.client.errors import Fault
+from vmcontroller.client.errors import Fault, Unauthorized, Unreachable
 
 
 class Doing:
@@ -105,8 +105,8 @@ class Doing:
         try:
             given = {name: value for name, value in options.items() if value}
             self._calling.long("createVM", progress.vm, image, given)
-        except Fault:
-            self._keep(replace(progress, made=False))
+        except (Fault, Unauthorized, Unreachable):  # nothing was made
+            self._keep(progress)
             raise
         self._say(f"made the VM {progress.vm!r} of {image}")
         return intent

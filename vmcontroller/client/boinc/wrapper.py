@@ -5,10 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, Protocol
 
 from vmcontroller.client.boinc.calling import Hopeless, Interrupted, Postponed
-from vmcontroller.client.boinc.client_link import ClientLink
 from vmcontroller.client.boinc.deciding import (
     Action,
     Conclude,
@@ -26,7 +25,7 @@ from vmcontroller.client.boinc.doing import Doing
 from vmcontroller.client.boinc.failures import Again, classify
 from vmcontroller.client.boinc.job import Job, fractions
 from vmcontroller.client.boinc.looking import Looking
-from vmcontroller.client.boinc.messages import Status
+from vmcontroller.client.boinc.messages import Control, Status
 from vmcontroller.client.boinc.progress import Progress
 from vmcontroller.client.boinc.script import TaskState
 from vmcontroller.client.errors import ClientError, Fault
@@ -37,6 +36,23 @@ KEEP_S: Final = 30.0
 """How often the progress is written down though nothing but time has passed."""
 
 
+class Link(Protocol):
+    """The conversation with BOINC's client: a ClientLink."""
+
+    @property
+    def control(self) -> Control:
+        """What the client wants now."""
+        ...
+
+    def report(self, status: Status) -> None:
+        """Tell it how far the job is."""
+        ...
+
+    def rest(self, longest_s: float) -> None:
+        """Wait so long, or until it wants something else."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
     """What the loop is made of."""
@@ -44,7 +60,7 @@ class Parts:
     job: Job
     looking: Looking
     doing: Doing
-    link: ClientLink
+    link: Link
     keep: Callable[[Progress], None]
     say: Callable[[str], None]
 
@@ -106,7 +122,7 @@ class Wrapper:
         except ClientError as error:
             return self._failed(error)
         if in_vain or isinstance(action, Idle):  # the same again at once would not help
-            self._rest(TURN_S)
+            parts.link.rest(TURN_S)
         return action
 
     def _conclude(self, action: Conclude) -> None:
@@ -164,15 +180,9 @@ class Wrapper:
         if leaving and not (isinstance(error, Fault) and isinstance(verdict, Again)):
             return Leave(self._session.later)
         if isinstance(verdict, Again):
-            self._rest(AGAIN_S)
+            parts.link.rest(AGAIN_S)
         elif isinstance(verdict, Later):
             self._session = replace(self._session, later=verdict)
         else:
             self._conclude(Conclude(verdict))
         return Idle()
-
-    def _rest(self, longest_s: float) -> None:
-        """Wait a little, or until the client wants something else."""
-        news = self._parts.link.news
-        news.wait(longest_s)
-        news.clear()
