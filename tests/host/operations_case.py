@@ -21,7 +21,6 @@ from vmcontroller.host.operations.operations import Operations
 from vmcontroller.host.reach import Reach
 from vmcontroller.host.recent_events import RecentEvents
 from vmcontroller.host.requests import CreateOptions, RunRequest
-from vmcontroller.host.stats.sampler import Sampler
 from vmcontroller.host.tasks.tasks import Tasks
 
 TRUE = RunRequest(spec=CommandSpec(cmd="true"), has_usual_output_limit=True)
@@ -76,14 +75,7 @@ class OperationsCase(SynchronousTestCase):
             events=RecentEvents(lambda: 7.0),
             event_log=Events(clock=self.clock, wall_s=lambda: 7.0),
             tasks=Tasks(clock=self.clock, wall_s=lambda: 7.0, config=TasksConfig()),
-            sampler=Sampler(
-                clock=self.clock,
-                wall_s=lambda: 1_000_000.0 + self.clock.seconds(),
-                config=StatsConfig(),
-                read=self.hypervisor.stats,
-                list_vms=directory.current,
-                guests=self.conversation.guests,
-            ),
+            stats=StatsConfig(),
             stop_timeout_s=100,
         )
         self.now(self.hypervisor.open(self.operations.vm_changed))

@@ -47,7 +47,6 @@ from vmcontroller.host.operations.operations import Operations
 from vmcontroller.host.reach import Reach
 from vmcontroller.host.recent_events import RecentEvents
 from vmcontroller.host.state_dir import StateDir
-from vmcontroller.host.stats.sampler import Sampler
 from vmcontroller.host.tasks.copies import follow_copy
 from vmcontroller.host.tasks.tasks import Tasks
 from vmcontroller.host.transfers.ledger import Ledger
@@ -99,7 +98,6 @@ class HostDaemon:
         self._build_conversation()
         self._build_work()
         self._build_adoption()
-        self._build_sampler()
         self._build_operations()
         self._channels = Channels(
             reactor=reactor,
@@ -111,7 +109,9 @@ class HostDaemon:
             Repeated(reactor, HOUSEKEEPING_S, "housekeeping", self._keep_house),
             Repeated(reactor, HOUSEKEEPING_S, "following commands", self._follow_commands),
             Repeated(reactor, HOUSEKEEPING_S, "following networks", self._addresses.refresh),
-            Repeated(reactor, config.stats.interval, "reading figures", self._sampler.sample),
+            Repeated(
+                reactor, config.stats.interval, "reading figures", self.operations.sampler.sample
+            ),
             Repeated(reactor, CHANNELS_S, "following channels", self._follow_channels),
         )
 
@@ -197,16 +197,6 @@ class HostDaemon:
         if not self._config.broker.is_external:
             self._conversation.owing = self._adoption
 
-    def _build_sampler(self) -> None:
-        self._sampler = Sampler(
-            clock=self._reactor,
-            wall_s=time.time,
-            config=self._config.stats,
-            read=self.hypervisor.stats,
-            list_vms=self._directory.current,
-            guests=self._conversation.guests,
-        )
-
     def _build_operations(self) -> None:
         self.operations = Operations(
             clock=self._reactor,
@@ -234,7 +224,7 @@ class HostDaemon:
             events=self._events,
             event_log=self._event_log,
             tasks=self._tasks,
-            sampler=self._sampler,
+            stats=self._config.stats,
             stop_timeout_s=self._config.guests.stop_timeout,
         )
         self._door = Door(
@@ -273,6 +263,7 @@ class HostDaemon:
             work.stop()
         self._channels.stop()
         await self._door.close()
+        self._event_log.end_waits()
         if self._opening is not None:
             self._opening.cancel()
         await self._tasks.stop()

@@ -75,7 +75,6 @@ class Capability(enum.StrEnum):
     SEEDS = "seeds"
     """A guest is shown a seed image for cloud-init."""
     FIGURES = "figures"
-    """What machines use is counted."""
     SCREENSHOT = "screenshot"
     CONSOLE_LOG = "console-log"
     """What machines write to their serial console is kept."""

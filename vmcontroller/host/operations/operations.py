@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from twisted.internet.interfaces import IReactorTime
 
+from vmcontroller.common.config import StatsConfig
 from vmcontroller.host.adoption import Adoption
 from vmcontroller.host.broker_addresses import BrokerAddresses
 from vmcontroller.host.commands.commands import Commands
@@ -63,7 +64,7 @@ class Operations(
         events: RecentEvents,
         event_log: Events,
         tasks: Tasks,
-        sampler: Sampler,
+        stats: StatsConfig,
         stop_timeout_s: float,
     ) -> None:
         VmOperations.__init__(
@@ -92,5 +93,6 @@ class Operations(
         CopyOperations.__init__(self, reach=reach, transfers=transfers)
         EventOperations.__init__(self, event_log=event_log)
         TaskOperations.__init__(self, directory=directory, tasks=tasks)
+        sampler = Sampler.of(hypervisor, directory, conversation.guests, clock=clock, config=stats)
         StatsOperations.__init__(self, directory=directory, sampler=sampler)
         ScreenOperations.__init__(self, directory=directory, hypervisor=hypervisor)

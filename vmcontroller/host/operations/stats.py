@@ -17,12 +17,12 @@ class StatsOperations:
 
     def __init__(self, *, directory: Directory, sampler: Sampler) -> None:
         self._directory = directory
-        self._sampler = sampler
+        self.sampler = sampler
 
     async def get_performance_data(self, vm: str) -> Sequence[Mapping[str, Any]]:
         """Answer all figures of a VM with their last values."""
-        return self._sampler.answer(await self._directory.find(vm), "*", RECENT)
+        return self.sampler.answer(await self._directory.find(vm), "*", RECENT)
 
     async def get_stats(self, vm: str, key: str) -> Sequence[Mapping[str, Any]]:
         """Answer the figures of a VM whose names match the pattern, with all that is kept."""
-        return self._sampler.answer(await self._directory.find(vm), key)
+        return self.sampler.answer(await self._directory.find(vm), key)

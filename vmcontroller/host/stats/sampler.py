@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
-from typing import Any, Final
+import time
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any, Final, Protocol, Self
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -13,13 +14,21 @@ from vmcontroller.common.config import StatsConfig
 from vmcontroller.common.errors import VMControllerError
 from vmcontroller.common.model import GuestId
 from vmcontroller.host.guests import Guest, Guests
-from vmcontroller.host.hypervisor.base import Vm
+from vmcontroller.host.hypervisor.base import Hypervisor, Vm
 from vmcontroller.host.hypervisor.stats import Counters
 from vmcontroller.host.identity.identities import identity_of
 from vmcontroller.host.stats.history import MachineHistory
 
 AT_ONCE: Final = 100
 """So many machines' figures are worked on before others have their turn: two milliseconds."""
+
+
+class Machines(Protocol):
+    """Who knows which machines there are."""
+
+    async def current(self) -> Sequence[Vm]:
+        """Return every machine."""
+        ...
 
 
 class Sampler:
@@ -50,6 +59,26 @@ class Sampler:
         self._guests = guests
         self._machines: dict[str, MachineHistory] = {}
         self._failing = False
+
+    @classmethod
+    def of(
+        cls,
+        hypervisor: Hypervisor,
+        directory: Machines,
+        guests: Guests,
+        *,
+        clock: IReactorTime,
+        config: StatsConfig,
+    ) -> Self:
+        """Make one for the machines of a hypervisor."""
+        return cls(
+            clock=clock,
+            wall_s=time.time,
+            config=config,
+            read=hypervisor.stats,
+            list_vms=directory.current,
+            guests=guests,
+        )
 
     async def sample(self) -> None:
         """Read once. Raises nothing that is expected: it is logged when it begins and ends."""
