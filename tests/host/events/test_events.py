@@ -104,9 +104,10 @@ class EventsTests(SynchronousTestCase):
     def test_end_of_the_daemon(self) -> None:
         """At the end all who wait are let go, and monitors hear what was not told yet."""
         waiting = self.wait(wanted=Wanted(kinds=("vm-*",)))
+        self.events.end_waits()
+        self.failureResultOf(waiting, NotConnected)
         self.events.note(Kind.TASK_ENDED, id="t")
         self.events.stop()
-        self.failureResultOf(waiting, NotConnected)
         self.assertEqual([each["kind"] for each in self.published], ["task-ended"])
         self.failureResultOf(self.wait(), NotConnected)
         self.events.note(Kind.ACTION)

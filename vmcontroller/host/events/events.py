@@ -48,7 +48,7 @@ class Events:
         """The first event that nobody was woken for yet."""
         self._waiting: dict[Wanted, dict[Deferred[int], None]] = {}
         self._telling: IDelayedCall | None = None
-        self._stopped = False
+        self._ended = self._stopped = False
 
     def note(self, kind: Kind, vm: str = "", uuid: str = "", **detail: str | float) -> None:
         """Note that something has happened, to the VM with this name and UUID if any.
@@ -79,20 +79,24 @@ class Events:
             # What has come and does not match has been looked at: it may be dropped meanwhile.
             begin = max(begin, await self._news(wanted, left_s))
 
-    def stop(self) -> None:
-        """Let everybody go who waits, and tell monitors what was not told yet."""
-        if self._telling is not None:
-            self._telling.cancel()
-        self._tell()
-        self._stopped = True
+    def end_waits(self) -> None:
+        """Let everybody go who waits, while they can still be answered; monitors hear on."""
+        self._ended = True
         for waiting in list(self._waiting.values()):
             for news in list(waiting):
                 if not news.called:
                     news.errback(_stopping())
 
+    def stop(self) -> None:
+        """Tell monitors what was not told yet, and nothing more."""
+        self._stopped = True
+        if self._telling is not None:
+            self._telling.cancel()
+        self._tell()
+
     async def _news(self, wanted: Wanted, timeout_s: float) -> int:
         """Return the number from which on there may be such events, or when the time has passed."""
-        if self._stopped:
+        if self._ended:
             raise _stopping()
         news: Deferred[int] = Deferred()
         self._waiting.setdefault(wanted, {})[news] = None

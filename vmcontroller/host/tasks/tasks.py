@@ -23,8 +23,8 @@ KEPT_BYTES: Final = 64 * 2**20
 """What the results of ended tasks may take; beyond it the oldest tasks are forgotten sooner."""
 CANCEL_S: Final = 10.0
 """So long a cancelled copy may take to remove what has come of it, before that is answered."""
-GRACE_S: Final = 10.0
-"""So long the end of the daemon waits for what the hypervisor is doing."""
+GRACE_S: Final = 4.0
+"""So long the end of the daemon waits for what the hypervisor is doing; main gives all of it 10."""
 
 
 class Tasks:
