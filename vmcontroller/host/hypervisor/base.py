@@ -77,7 +77,6 @@ class Capability(enum.StrEnum):
     FIGURES = "figures"
     SCREENSHOT = "screenshot"
     CONSOLE_LOG = "console-log"
-    """What machines write to their serial console is kept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
