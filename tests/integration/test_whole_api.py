@@ -253,7 +253,7 @@ class WholeApiTests(SynchronousTestCase):
         self.example("takeScreenshot")
         png = (self.daemon.dir / "screen.png").read_bytes()
         self.assertTrue(png.startswith(b"\x89PNG\r\n\x1a\n"))
-        self.assertIn("Linux version", self.example("getConsoleLog"))
+        self.assertIn("the host has answered", self.example("getConsoleLog"))
 
     def paused(self) -> None:
         """It stands still, and goes on; by both names."""
