@@ -74,9 +74,7 @@ def main() -> NoReturn:
     session = Session()
     try:
         status = run(session, sys.argv[1:])
-        sys.stdout.flush()
-    except BrokenPipeError:
-        status = _nobody_reads()
+        status = _flushed(status)
     finally:
         session.close()
     sys.exit(status)
@@ -84,6 +82,17 @@ def main() -> NoReturn:
 
 def run(session: Session, arguments: list[str]) -> int:
     """Run the command of these words; return the exit status. Errors are said."""
+    try:
+        return _run(session, arguments)
+    except ClientError as error:
+        say_error(session, error)
+        return statuses.status_of(error)
+    except OSError as error:
+        session.note(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        return statuses.FAILED
+
+
+def _run(session: Session, arguments: list[str]) -> int:
     try:
         answer = cli.main(arguments, prog_name="vmcontroller", standalone_mode=False, obj=session)
     except click.exceptions.Exit as end:
@@ -93,14 +102,8 @@ def run(session: Session, arguments: list[str]) -> int:
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         return statuses.INTERRUPTED
-    except ClientError as error:
-        say_error(session, error)
-        return statuses.status_of(error)
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        session.note(f"{error.filename}: {error.strerror}" if error.filename else str(error))
-        return statuses.FAILED
+    except SystemExit:  # click's answer to an EPIPE, and to nothing else here
+        return _nobody_reads()
     return answer if isinstance(answer, int) else 0
 
 
@@ -115,10 +118,18 @@ def say_error(session: Session, error: ClientError) -> None:
     click.echo(f"{name}{colon}{detail}", err=True)
 
 
+def _flushed(status: int) -> int:
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        return _nobody_reads()
+    return status
+
+
 def _nobody_reads() -> int:
     """Let the interpreter's last flush go nowhere: there is nothing to say about it."""
     null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, sys.stdout.fileno())
+    os.dup2(null, 1)
     return statuses.PIPE_CLOSED
 
 
