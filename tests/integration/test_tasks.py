@@ -168,6 +168,7 @@ class EndTests(TasksCase):
     def test_end_of_the_daemon(self) -> None:
         """At SIGTERM running tasks end in order, and the daemon with status 0 before long."""
         cmd_id = self.api.runCmd(VM, "sleep", ["1000"])
+        until(lambda: self.api.getCmdDetails(cmd_id)["state"] == "running", "it runs")
         for method, params in (
             ("waitCmd", [cmd_id, 1000]),
             ("waitEvents", [-1, 1000]),
@@ -182,7 +183,7 @@ class EndTests(TasksCase):
         self.api = self.daemon.api
         self.assertEqual(self.api.listTasks(), [])
         self.api.ping(VM, DEADLINE_S)
-        until(lambda: self.api.getCmdDetails(cmd_id)["state"] == "running", "it runs on")
+        self.assertEqual(self.api.getCmdDetails(cmd_id)["state"], "running")
 
     def test_operation_at_the_end(self) -> None:
         """An operation that does not end in its grace is left to the hypervisor, and logged."""
