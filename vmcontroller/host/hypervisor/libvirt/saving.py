@@ -37,8 +37,8 @@ def _sleep(domain: Any) -> None:
             raise
         raise Unsupported(
             BACKEND,
-            "a sleep button; the guest is put to sleep by our agent or by QEMU's in it, "
-            f"and of that libvirt says: {error.get_error_message()}",
+            "sleep without an agent in the guest: our own is not connected, and of QEMU's libvirt "
+            f"says: {error.get_error_message()}",
         ) from error
 
 
