@@ -24,8 +24,6 @@ def add_screen(devices: ET.Element, name: str, *, is_pc: bool) -> None:
     """
     if len(name[:20].encode()) <= SOCKET_NAME_BYTES:
         add(add(devices, "graphics", type="vnc"), "listen", type="socket")
-    # Without this libvirt would add a device for sound, which nobody hears.
-    add(devices, "audio", id="1", type="none")
     add(add(devices, "video"), "model", type="vga" if is_pc else "virtio")
 
 
