@@ -106,7 +106,7 @@ class GateTests(SiteCase):
         self.lose()
 
     def test_too_many(self):
-        """A client's surplus connection costs its oldest without a call; with calls on all, itself."""
+        """Surplus costs a client its oldest connection without a call; else the surplus itself."""
         first = self.transport
         self.others = []
         for _ in range(9):
