@@ -47,10 +47,10 @@ class Slot:
         """Start a wrapper; return how it ended, None when it was killed."""
         calling = Calling(self.world, lambda: self.client.control.ends)
         tasks = Tasks(
-            calling, self.job, slot=Path("/slot"), say=self.said.append, more=(), threads=1
+            calling, self.job, slot=Path("/tmp/slot"), say=self.said.append, more=(), threads=1
         )
         doing = Doing(
-            calling, self.job, tasks, slot=Path("/slot"), keep=self.keep, say=self.said.append
+            calling, self.job, tasks, slot=Path("/tmp/slot"), keep=self.keep, say=self.said.append
         )
         parts = Parts(
             job=self.job,
@@ -151,6 +151,19 @@ class WrapperTests(SynchronousTestCase):
         self.done(self.slot.run())
         self.assertIn("no checkpoint: HYPERVISOR_ERROR: no space", self.slot.said)
         self.assertGreater(self.world.calls.count("takeSnapshot"), 1)
+
+    def test_checkpoint_of_a_vm_that_is_off(self):
+        """A snapshot of a VM that went off just before is none: nothing runs in it."""
+        real = self.world.do_takeSnapshot
+
+        def late(vm, name, desc):
+            self.world.do_takeSnapshot = real
+            self.power_off(self.client)
+            real(vm, name, desc)
+
+        self.world.do_takeSnapshot = late
+        self.done(self.slot.run())
+        self.assertIn("no checkpoint: the VM was off", self.slot.said)
 
     def test_vm_is_removed(self):
         """The job begins anew."""

@@ -41,6 +41,7 @@ class Machine:
     state: str = "PoweredOff"
     guest: Guest = field(default_factory=Guest)
     snapshots: dict[str, tuple[str, Guest]] = field(default_factory=dict)
+    description: str = ""
 
 
 class World:
@@ -112,8 +113,14 @@ class World:
     def do_createVM(self, vm: str, image: str, options: dict[str, Any]) -> list[Any]:
         if vm in self.machines:
             raise fault("VM_EXISTS", vm)
-        self.machines[vm] = Machine()
+        self.machines[vm] = Machine(description=options.get("description", ""))
         return [True, vm]
+
+    def do_listVMs(self) -> list[str]:
+        return list(self.machines)
+
+    def do_getVM(self, vm: str) -> dict[str, Any]:
+        return {"description": self._vm(vm).description}
 
     def do_removeVM(self, vm: str) -> None:
         self._vm(vm, "PoweredOff", "Aborted")
@@ -151,6 +158,12 @@ class World:
         if name in machine.snapshots:
             raise fault("SNAPSHOT_EXISTS", name)
         machine.snapshots[name] = (machine.state, copy.deepcopy(machine.guest))
+
+    def do_getSnapshots(self, vm: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
+        for name, (state, _) in reversed(self._vm(vm).snapshots.items()):
+            found = [{"name": name, "state": state, "children": found}]
+        return found
 
     def do_restoreSnapshot(self, vm: str, name: str) -> None:
         machine = self._vm(vm)

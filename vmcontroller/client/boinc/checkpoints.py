@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from vmcontroller.client.boinc.calling import Calling
+from vmcontroller.client.boinc.deciding import ON
 from vmcontroller.client.boinc.progress import Checkpoint, Progress, back_to, begun_anew
 from vmcontroller.client.errors import Fault
 
@@ -24,6 +25,9 @@ class Checkpoints:
         """Take one, and delete the one before; that it fails is no failure of the job."""
         try:
             self._snapshot(progress.vm, name)
+            if self._state_in(progress.vm, name) not in ON:  # it went off just before
+                self._say("no checkpoint: the VM was off")
+                return self._delete_stale(replace(progress, stale=(*progress.stale, name)))
         except Fault as fault:
             self._say(f"no checkpoint: {fault}")
             return replace(progress, no_checkpoints=fault.name in {"UNSUPPORTED", "NO_SUCH_METHOD"})
@@ -65,6 +69,16 @@ class Checkpoints:
                 raise
             self._calling.call("deleteSnapshot", vm, name)
             self._calling.call("takeSnapshot", vm, name, "checkpoint of a BOINC job")
+
+    def _state_in(self, vm: str, name: str) -> str:
+        """Return the state that a VM has in a snapshot; '' if there is no such snapshot."""
+        left = list(self._calling.call("getSnapshots", vm))
+        while left:
+            snapshot = left.pop()
+            if snapshot["name"] == name:
+                return str(snapshot["state"])
+            left += snapshot["children"]
+        return ""
 
     def _delete_stale(self, progress: Progress) -> Progress:
         left = []

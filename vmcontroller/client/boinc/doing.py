@@ -13,6 +13,7 @@ from vmcontroller.client.boinc.calling import Calling, Postponed
 from vmcontroller.client.boinc.checkpoints import Checkpoints
 from vmcontroller.client.boinc.deciding import Action
 from vmcontroller.client.boinc.job import Job
+from vmcontroller.client.boinc.orphans import owner_at
 from vmcontroller.client.boinc.progress import Progress, begun_anew, without_vm
 from vmcontroller.client.boinc.tasks import Tasks
 from vmcontroller.client.errors import Fault, Unauthorized, Unreachable
@@ -99,6 +100,7 @@ class Doing:
             "memory": vm.memory_mib,
             "vcpus": vm.vcpus,
             "network": vm.network,
+            "description": owner_at(self._slot).label(),
         }
         intent = replace(progress, made=True)
         self._keep(intent)  # before it is there: a wrapper that is killed now leaves no orphan

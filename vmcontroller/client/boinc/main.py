@@ -23,6 +23,7 @@ from vmcontroller.client.boinc.init_data import InitData
 from vmcontroller.client.boinc.job import BadJob, Job, parse_job
 from vmcontroller.client.boinc.looking import Looking
 from vmcontroller.client.boinc.messages import ExitCode
+from vmcontroller.client.boinc.orphans import remove_orphans
 from vmcontroller.client.boinc.progress import Ending, Progress, fresh, key_of
 from vmcontroller.client.boinc.safe_xml import LARGEST_BYTES
 from vmcontroller.client.boinc.slot import Slot, into_stderr_file, say
@@ -59,6 +60,8 @@ class Program:
             if isinstance(end, Leave):
                 return self._slot.leave(end.later)
             found = None
+        if found is None:
+            remove_orphans(Calling(client), self._slot.path, say)
         progress = found or fresh(key=key, name=job.vm.name, directory=job.vm.directory)
         end = self._wrapper(client, job, progress, **options).run()
         self._link.stop()
