@@ -13,9 +13,11 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.integration.attacks.scene import agent_pid, credential, port_of
+from tests.integration.broker_scenarios import external
+from tests.integration.brokers import GUEST, HOST, shared
 from tests.integration.daemon import DEADLINE_S, Daemon, until
 from tests.integration.raw_stomp import RawStomp
-from vmcontroller.common.destinations import EVENTS
+from vmcontroller.common.destinations import EVENTS, REQUESTS
 
 VM = "vmctest b events"
 WAITERS = 300
@@ -202,6 +204,59 @@ class SlowReaderTests(EventsCase):
             numbers = [event["number"] for event in answer["events"]]
             read += len(numbers)
         self.assertEqual(read, 10_000)
+
+
+class ExternalTopic:
+    """The topic at a broker that is somebody else's; a mixin."""
+
+    name: str
+
+    def setUp(self) -> None:
+        self.broker = shared(self.name)
+        self.daemon = Daemon("local")
+        section = external(self.broker, HOST, GUEST)
+        text = self.daemon.config.read_text().replace("broker: {port: 0}", section)
+        self.daemon.config.write_text(text)
+        self.addCleanup(self.daemon.stop)
+
+    def test_heard(self) -> None:
+        """Whoever the broker lets listen hears each event, the same as waitEvents tells."""
+        with self.broker.client() as monitor:
+            monitor.subscribe(EVENTS, own_id="e")
+            monitor.subscribe(REQUESTS, own_id="r")
+            api = self.daemon.start().api
+            while monitor.hear("MESSAGE").header("destination") != REQUESTS:
+                pass  # with its session it greets all guests
+            api.createVM(VM, "")
+            since, told = 0.0, {"kind": ""}
+            while told["kind"] != "vm-added":
+                told = json.loads(monitor.hear("MESSAGE").body)
+                since = float(told["number"])  # beyond the 32 bits of an int
+        self.assertEqual(told["vm"], VM)
+        self.assertEqual(told.pop("host"), os.uname().nodename)
+        self.assertEqual([told], api.waitEvents(since, DEADLINE_S)["events"])
+
+    def test_guests_are_refused(self) -> None:
+        """With the permissions of our docs a guest can neither hear it nor speak there."""
+        self.daemon.start()
+        for command in ("SUBSCRIBE", "SEND"):
+            with self.broker.client(*GUEST) as guest:
+                headers = (("destination", EVENTS), ("id", "1"), ("receipt", "done"))
+                guest.say(command, *headers)
+                answer = guest.next_frame(DEADLINE_S)
+            self.assertEqual("ERROR", answer and answer.command, answer)
+
+
+class OwnBrokerTopicTests(ExternalTopic, SynchronousTestCase):
+    name = "own"
+
+
+class RabbitMqTopicTests(ExternalTopic, SynchronousTestCase):
+    name = "rabbitmq"
+
+
+class ActiveMqTopicTests(ExternalTopic, SynchronousTestCase):
+    name = "activemq"
 
 
 class TopicTests(EventsCase):
