@@ -296,6 +296,41 @@ class RealSnapshotTests(SynchronousTestCase):
         finally:
             self.api.removeVM("snapshots raw")
 
+    def other(self, suffix: str, options: dict[str, Any]) -> str:
+        """Make and boot another VM on the image as its base; return its name."""
+        base = self.daemon.dir / "base.qcow2"
+        if not base.exists():
+            shutil.copyfile(Path(os.environ["VMCONTROLLER_TEST_IMAGE"]) / "disk.qcow2", base)
+        name = f"snapshots {suffix}"
+        self.api.createVM(name, str(base), {"clone": True, **options})
+        self.addCleanup(self.api.removeVM, name)
+        self.api.start(name)
+        self.addCleanup(self.api.powerOff, name)
+        self.api.ping(name, DEADLINE_S)
+        return name
+
+    def goes_back(self, name: str) -> None:
+        write = ["-c", "echo $0 > /root/file; sync"]
+        for text, then in (("before", self.api.takeSnapshot), ("after", self.api.restoreSnapshot)):
+            self.assertEqual(self.daemon.run(name, "sh", *write, text)["exitCodeOrSignal"], 0)
+            then(name, "live")
+        self.api.ping(name, DEADLINE_S)
+        self.assertEqual(self.daemon.run(name, "cat", "/root/file")["out"], "before\n")
+
+    def test_clone_with_a_seed(self) -> None:
+        """An overlay holds snapshots; the discs beside it need not."""
+        name = self.other("clone", {"userData": "#cloud-config\n{}\n", "memory": 256})
+        self.goes_back(name)
+
+    def test_guest_without_a_network(self) -> None:
+        """Its agent comes back over its channel, from a snapshot and from a saved state."""
+        name = self.other("alone", {"network": "none", "memory": 256})
+        self.goes_back(name)
+        self.api.saveState(name)
+        self.api.start(name)
+        self.api.ping(name, DEADLINE_S)
+        self.assertEqual(self.daemon.run(name, "cat", "/root/file")["out"], "before\n")
+
     def test_others_do_not_wait(self) -> None:
         """While a snapshot is taken and restored, other calls are answered at once."""
         self.sh("head -c 150M /dev/urandom > /run/ballast 2>/dev/null || true")
