@@ -8,6 +8,7 @@ import os
 import shutil
 import stat
 import subprocess
+import sys
 from pathlib import Path
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -28,7 +29,7 @@ from vmcontroller.common.errors import (
 )
 from vmcontroller.common.spawning import StartFailed, StartProblem
 from vmcontroller.host.creation.creation import Creation
-from vmcontroller.host.creation.made_files import RECORD
+from vmcontroller.host.creation.made_files import RECORD, Stage
 from vmcontroller.host.creation.programs import Ended
 from vmcontroller.host.hypervisor.base import AgentAddress, Capability, Vm, VmDisk, VmState
 from vmcontroller.host.requests import CreateOptions, DiskOptions
@@ -209,6 +210,11 @@ class CreatingTests(CreationCase):
         self.with_program(failing)
         self.assertIn("disk full", str(self.refused(HypervisorError)))
 
+    def test_without_pycdlib(self) -> None:
+        """Where what writes seeds isn't installed, that and the extra are told."""
+        self.patch(sys, "modules", {**sys.modules, "vmcontroller.host.creation.seed_image": None})
+        self.assertIn("vmcontroller[libvirt]", str(self.refused(Unsupported, hostname="h")))
+
     def test_no_room(self) -> None:
         """A directory that can't be written to is one clear error."""
         shutil.rmtree(self.disks)
@@ -218,6 +224,27 @@ class CreatingTests(CreationCase):
         )
         self.failureResultOf(failed, HypervisorError)
         self.assertEqual(self.hypervisor.world, {})
+
+    def test_full_disk(self) -> None:
+        """When not even the record can be written, its directory goes, too."""
+
+        def full(_descriptor):
+            raise OSError(28, "No space left on device")
+
+        self.patch(os, "fsync", full)
+        self.assertIn("No space left", str(self.refused(HypervisorError)))
+
+    def test_no_notes(self) -> None:
+        """A VM that is there stays, though that could not be noted; the next sweep does that."""
+        vm = self.create()
+
+        def full(_descriptor):
+            raise OSError(28, "No space left on device")
+
+        self.patch(os, "fsync", full)
+        self.now(self.creation._mark(vm.uuid, Stage.MADE))
+        self.now(self.creation.sweep(self.listed()))
+        self.assertIn(vm.uuid, self.kept())
 
     def test_cancelled(self) -> None:
         """A call that is given up half way leaves nothing."""

@@ -39,6 +39,12 @@ class ProgramTests(TestCase):
         ended = await self.run(["sh", "-c", "sleep 1000 & sleep 1000"], 0.01)
         self.assertEqual(ended, Ended(succeeded=False, said="did not end within 0.01 s"))
 
+    async def test_what_it_makes_is_private(self) -> None:
+        """A disk that a program makes is not for every user of the host to read."""
+        path = self.mktemp()
+        await self.run(["sh", "-c", f"echo x >{path}"], 20)
+        self.assertEqual(os.stat(path).st_mode & 0o777, 0o600)
+
     async def test_missing(self) -> None:
         """A program that isn't there can't be started."""
         with self.assertRaises(StartFailed):

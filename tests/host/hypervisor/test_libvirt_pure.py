@@ -239,9 +239,7 @@ class DriverTests(SynchronousTestCase):
         self.assertEqual(local.capabilities, frozenset(Capability))
         there = driver_of("qemu+ssh://root@there/system")
         self.assertFalse(there.is_local)
-        self.assertEqual(
-            local.capabilities - there.capabilities, {Capability.CLONES, Capability.SEEDS}
-        )
+        self.assertFalse(there.capabilities & {Capability.CLONES, Capability.SEEDS})
         self.assertTrue(driver_of("qemu+unix:///system?socket=/s").is_local)
         self.assertNotIn(Capability.DIRECT_BOOT, driver_of("test:///default").capabilities)
 

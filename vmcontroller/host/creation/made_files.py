@@ -96,6 +96,8 @@ class MadeFiles:
         """Remove the files of a VM, but for those paths that others need. Raises OSError."""
         record = self._read(uuid)
         if record is None:
+            if _is_uuid(uuid):
+                self._clear(uuid)  # not even the record was written
             return
         kept = tuple(name for name in record.files if self.path(uuid, name) in keep)
         for name in record.files:

@@ -55,7 +55,10 @@ async def _ended(
 ) -> process.Exit | None:
     """Return its exit; None when it had to be killed. Cancelled, it is killed, too."""
     launch = Launch(
-        argv=argv, env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"}, stderr=stderr
+        argv=argv,
+        env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"},
+        stderr=stderr,
+        umask=0o077,  # what it makes is a guest's, and nobody else's on this host
     )
     waiting: Deferred[process.Exit] = Deferred()
     gone: Deferred[process.Exit] = Deferred()
