@@ -59,6 +59,13 @@ class NamesTests(SynchronousTestCase):
             self.assertEqual((found.parent, found.created_s), ("p", 5.0))
             self.assertEqual(found.state, VmState.POWERED_OFF)
 
+    def test_external(self) -> None:
+        """Those that others keep in files of their own are told from ours."""
+        for part in ("<memory snapshot='{}'/>", "<disks><disk name='vda' snapshot='{}'/></disks>"):
+            for kind, expected in (("internal", False), ("external", True), ("no", False)):
+                xml = f"<domainsnapshot><name>x</name>{part.format(kind)}</domainsnapshot>"
+                self.assertIs(parse(xml).is_external, expected)
+
     def test_bare(self) -> None:
         """What is left out is empty, unknown or long ago."""
         found = parse("<domainsnapshot><name>x</name></domainsnapshot>")

@@ -47,6 +47,8 @@ class Found:
     description: str
     created_s: float
     state: VmState
+    is_external: bool
+    """Of others: it is in files of its own, that the machine's disks may stand on."""
 
 
 def build(name: str, description: str) -> str:
@@ -77,6 +79,10 @@ def parse(text: str) -> Found:
         description=description,
         created_s=float(root.findtext("creationTime", "0") or 0),
         state=_STATES.get(root.findtext("state", ""), VmState.UNKNOWN),
+        is_external=any(
+            part.get("snapshot") == "external"
+            for part in (*root.iterfind("memory"), *root.iterfind("disks/disk"))
+        ),
     )
 
 

@@ -87,11 +87,17 @@ def delete(name: str) -> Operation:
 
 
 def remove(driver: Driver) -> Operation:
-    """Undefine a machine; what its snapshots hold goes, too, as far as its disks are there."""
+    """Undefine a machine; what its snapshots hold goes, too, as far as its disks are there.
+
+    External ones, which others have made, are only forgotten: to drop one means to write into
+    another of the machine's files.
+    """
     undefine = calls.remove(driver)
 
     def act(domain: Any) -> None:
-        for snapshot in domain.listAllSnapshots(0):
+        for snapshot, view in _all(domain):
+            if view.is_external:
+                continue
             with contextlib.suppress(libvirt.libvirtError):  # undefining forgets the rest
                 snapshot.delete(0)
         undefine.act(domain)
