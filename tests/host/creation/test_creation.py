@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 import os
 import shutil
@@ -212,7 +213,9 @@ class CreatingTests(CreationCase):
 
     def test_without_pycdlib(self) -> None:
         """Where what writes seeds isn't installed, that and the extra are told."""
-        self.patch(sys, "modules", {**sys.modules, "vmcontroller.host.creation.seed_image": None})
+        name = "vmcontroller.host.creation.seed_image"
+        self.addCleanup(sys.modules.__setitem__, name, importlib.import_module(name))
+        sys.modules[name] = None  # type: ignore[assignment]  # what import takes for missing
         self.assertIn("vmcontroller[libvirt]", str(self.refused(Unsupported, hostname="h")))
 
     def test_no_room(self) -> None:
