@@ -32,6 +32,8 @@ from vmcontroller.host.reach import Reach
 SLEEPS_WITHIN_S: Final = 60.0
 """A guest that does not stand still by then did not go to sleep."""
 LOOK_AGAIN_S: Final = 3600.0
+SAID_BYTES: Final = 200
+"""Of what a guest says of its sleep; the rest is its own affair."""
 DEPTH_MAX: Final = 100
 """Levels of a tree on the wire: what reads XML-RPC does it by recursion. Deeper snapshots stand
 beside each other on the last level."""
@@ -172,7 +174,10 @@ def _check_slept(vm: Vm, command: Command) -> None:
     if command.result is None:
         raise GuestUnreachable(vm.name, command.error)
     if command.result.exit_code_or_signal:
-        said = bytes(command.streams["stdout"].inline or b"").decode("utf-8", "replace").strip()
+        said = bytes(command.streams["stdout"].inline or b"")[:SAID_BYTES].decode(
+            "utf-8", "replace"
+        )
+        said = "".join(char if char.isprintable() else " " for char in said).strip()
         raise Unsupported(
             f"the guest of {vm.name!r}", f"sleep: {said or command.error or 'it could not'}"
         )
