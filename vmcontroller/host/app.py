@@ -96,6 +96,7 @@ class HostDaemon:
         self._event_log = event_log_of(config.broker, reactor, self._send)
         self._sources = Sources(self._event_log, self._directory.last_known)
         self._build_conversation()
+        self._build_tasks()
         self._build_work()
         self._build_adoption()
         self._build_operations()
@@ -132,14 +133,16 @@ class HostDaemon:
             on_lost=self._broker_lost,
         )
 
-    def _build_work(self) -> None:
-        """Build what guests are asked to do: copies and commands; and the tasks that ask it."""
+    def _build_tasks(self) -> None:
         self._tasks = Tasks(
             clock=self._reactor,
             wall_s=time.time,
             config=self._config.tasks,
             ended=self._sources.task_ended,
         )
+
+    def _build_work(self) -> None:
+        """Build what guests are asked to do: copies and commands."""
         files = self._config.files
         roots = AllowedRoots(
             [str(self._state_dir.exchange), *files.roots],

@@ -67,6 +67,7 @@ MINIMAL = {
     "closeCmdStdin": ("id",),
     "runCmdOnAll": ("*", "ls"),
     "waitCmdOnAll": ("id",),
+    "submit": ("version",),
     "cpFileToVM": ("a", "/l"),
     "cpFileFromVM": ("a", "/r"),
     "takeSnapshot": ("a", "s"),
@@ -176,6 +177,7 @@ class TableTests(SynchronousTestCase):
             "cmd_id": "id",
             "batch": "id",
             "transfer_id": "id",
+            "task_id": "id",
             "print": lambda text: None,
         }
         for method in unique(METHODS):

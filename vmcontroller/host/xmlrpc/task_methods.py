@@ -143,6 +143,6 @@ TASK_METHODS: Final = (
         answer="A struct for each as of `getTask`, the oldest first, without `result`.",
         doc="List the tasks that run and those that ended lately: the caller's own, for `admin` "
         "all.",
-        example="[task['id'] for task in host.listTasks() if task['state'] == 'running']",
+        example="host.listTasks()[-1]['state']",
     ),
 )
