@@ -264,6 +264,22 @@ class LocalJobTests(SynchronousTestCase):
         self.assertRegex(vm, "^boinc_[0-9a-f]{16}$")
         self.assertEqual(client.wait(), 0, client.stderr())
 
+    def test_a_job_that_was_dropped(self) -> None:
+        """The VM of a job whose slot was cleared meanwhile is removed by the client's next job."""
+        task = "<task><application>sleep</application><command_line>4711</command_line></task>"
+        client = self.client(job(task, "<image/>"))
+        client.start()
+        (vm,) = until(self.api.listVMs, "its VM is made")
+        until(lambda: client.progress()["work"]["cmd_id"], "it runs")
+        client.say("<quit/>")
+        self.assertEqual(client.wait(), 0)
+        client.close()
+        self.assertEqual(self.api.listVMs(), [vm])
+        client = self.client(job("<task><application>true</application></task>", "<image/>"))
+        client.start()
+        self.assertEqual(client.wait(), 0, client.stderr())
+        self.assertIn(f"'{vm}' is left of a job that was dropped", client.stderr())
+
     def test_abort(self) -> None:
         """An aborted job leaves no VM."""
         client = self.begin_sleeper(4711)
