@@ -93,8 +93,9 @@ class Daemon:
         if self.process.poll() is not None:
             raise AssertionError(f"vmcontroller-host ended:\n{self.log.read_text()}")
         for line in self.log.read_text().splitlines():
-            if "ready: XML-RPC on 127.0.0.1 port " in line:
-                return int(line.rpartition(" ")[2])
+            _, ready, port = line.partition("ready: XML-RPC on 127.0.0.1 port ")
+            if ready:
+                return int(port.split()[0])
         return None
 
     def kill(self) -> None:

@@ -4,15 +4,10 @@ from __future__ import annotations
 
 import http.client
 import socket
-import subprocess
-import sys
-from pathlib import Path
 from xmlrpc.client import dumps
 
-import psutil
-
+from tests.integration.attacks.door_attacks import head
 from tests.integration.attacks.scene import NEIGHBOUR, Scene
-from tests.integration.daemon import Daemon, until
 
 MIB = 1 << 20
 
@@ -58,7 +53,7 @@ class ApiTests(Scene):
         self.assertEqual(status, 413)
         host, port = self.daemon.url.split("/")[2].split(":")
         with socket.create_connection((host, int(port)), 60) as chunked:
-            chunked.sendall(b"POST /RPC2 HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+            chunked.sendall(head("Transfer-Encoding: chunked"))
             try:
                 for _ in range(64):
                     chunked.sendall(b"100000\r\n" + bytes(MIB) + b"\r\n")
@@ -89,35 +84,3 @@ class ApiTests(Scene):
         for path in ("/etc/passwd", "../credentials.json", "way-out", "/proc/self/environ", "/"):
             fault = self.fault(self.api.cpFileToVM, NEIGHBOUR, path, "stolen")
             self.assertIn("ACCESS_DENIED", fault, path)
-
-
-class ClosedDoorTests(Scene):
-    """Attack: an unauthenticated method left exposed."""
-
-    def test_no_address_without_consent(self) -> None:
-        """Without `anonymous: true` there is no port to call at all, and the log says so."""
-        closed = Daemon("local")
-        self.addCleanup(closed.stop)
-        text = closed.config.read_text().replace(", anonymous: true", "")
-        closed.config.write_text(text)
-        command = [str(Path(sys.executable).with_name("vmcontroller-host")), "-c"]
-        with closed.log.open("wb") as log:
-            process = subprocess.Popen([*command, str(closed.config)], stderr=log)
-        self.addCleanup(process.wait)
-        self.addCleanup(process.kill)
-        until(lambda: "XML-RPC listens nowhere" in closed.log.read_text(), "the log says so")
-        for port in until(lambda: _listening(process.pid), "the broker listens"):
-            with socket.create_connection(("127.0.0.1", port), 10) as door:
-                door.sendall(b"POST /RPC2 HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
-                self.assertTrue(door.recv(1000).startswith(b"ERROR\n"), "it speaks STOMP only")
-        process.terminate()
-        self.assertEqual(process.wait(), 0)
-        self.assertNotIn("ready: XML-RPC", closed.log.read_text())
-
-
-def _listening(pid: int) -> list[int]:
-    return [
-        connection.laddr.port
-        for connection in psutil.Process(pid).net_connections()
-        if connection.status == psutil.CONN_LISTEN
-    ]

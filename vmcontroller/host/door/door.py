@@ -110,8 +110,8 @@ class Door:
         self.audit.open()
         self._open_users()
         check_door(self._config, "xmlrpc")
-        self._open_tcp()
         self._open_socket()
+        self._open_tcp()
         self._repeated.start()
 
     async def close(self) -> None:
