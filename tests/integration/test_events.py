@@ -10,6 +10,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import psutil
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.integration.attacks.scene import agent_pid, credential, port_of
@@ -21,6 +22,7 @@ from vmcontroller.common.destinations import EVENTS, REQUESTS
 
 VM = "vmctest b events"
 WAITERS = 300
+MANY_CALLS = f"max_calls_per_client: {2 * WAITERS}"
 MONITOR = "{port: 0, monitor_username: watcher, monitor_password: of-this-host}"
 
 
@@ -139,10 +141,19 @@ class KindsTests(EventsCase):
 
 
 class ReadersTests(EventsCase):
-    config = ""
+    def connections(self) -> int:
+        """Return how many connections to the API's port the daemon has."""
+        port = int(self.daemon.url.rpartition(":")[2].partition("/")[0])
+        assert self.daemon.process is not None
+        found = psutil.Process(self.daemon.process.pid).net_connections("tcp")
+        return sum(each.laddr.port == port and each.status == "ESTABLISHED" for each in found)
 
     def test_hundreds_at_once(self) -> None:
         """Hundreds who wait hold nobody up, and each is told at once, with the same."""
+        text = self.daemon.config.read_text()
+        self.daemon.terminate()
+        self.daemon.config.write_text(text.replace("xmlrpc: {", f"xmlrpc: {{{MANY_CALLS}, "))
+        self.api = self.daemon.start().api
         since = self.api.waitEvents(-1, 0)["next"]
         ready = threading.Barrier(WAITERS + 1)
 
@@ -154,6 +165,8 @@ class ReadersTests(EventsCase):
         with ThreadPoolExecutor(WAITERS) as threads:
             waiting = threads.map(wait, range(WAITERS))
             ready.wait(DEADLINE_S)
+            until(lambda: self.connections() > WAITERS, "all are connected")
+            time.sleep(1)  # and have asked
             self.assertEqual(self.api.listVMs(), [])
             self.api.createVM(VM, "")
             answers = list(waiting)
