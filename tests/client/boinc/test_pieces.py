@@ -80,7 +80,16 @@ class ScriptTests(SynchronousTestCase):
         for arguments, code in ((("-c", "kill -9 $$"), 137), (("-c", "nonsense"), 127)):
             self.assertEqual(self.run_task(Task(application="sh", arguments=arguments)), code)
             self.assertEqual(self.look().exit_code, code)
+            (self.path / ".boinc-0.end.runs").unlink()
         self.assertEqual(self.run_task(Task(application="nonsense")), 127)
+
+    def test_once(self):
+        """What was begun before, and not forgotten, is not begun again; nor is its end changed."""
+        count = Task(application="sh", arguments=("-c", "echo >> count; exit 3"))
+        self.assertEqual(self.run_task(count), 3)
+        self.assertEqual(self.run_task(count), 125)
+        self.assertEqual((self.path / "count").read_text(), "\n")
+        self.assertEqual(self.look().exit_code, 3)
 
     def test_while_it_runs(self):
         """It runs, has used some time, and says how far it is."""

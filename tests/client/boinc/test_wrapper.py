@@ -132,6 +132,8 @@ class WrapperTests(SynchronousTestCase):
         self.done(self.slot.run())
         self.assertEqual(self.world.calls.count("takeSnapshot"), 1)
         self.assertEqual(sum("runs in" in line for line in self.slot.said), 3)
+        safe = {status.checkpoint_cpu_s for status in self.client.told}
+        self.assertEqual(safe, {0.0, 10.5, 21.0})  # what was done before the task that runs
 
     def test_checkpoint_is_gone(self):
         """A checkpoint that somebody has deleted is as none."""
@@ -165,6 +167,94 @@ class WrapperTests(SynchronousTestCase):
         self.done(self.slot.run())
         self.assertIn("no checkpoint: the VM was off", self.slot.said)
 
+    def test_killed_in_a_checkpoint(self):
+        """A snapshot that was taken, and not noted, is deleted; the name may be taken again."""
+        self.world.kill_after = ["takeSnapshot"]
+        self.assertIsNone(self.slot.run())
+        (machine,) = self.world.machines.values()
+        self.assertEqual(self.slot.progress.stale, tuple(machine.snapshots))
+        self.assertIsNone(self.slot.progress.checkpoint)
+        self.done(self.slot.run())
+
+    def test_killed_when_a_command_was_begun(self):
+        """A task that was begun, and not noted, runs once all the same."""
+        begun = []
+        real = self.world.do_runCmd
+
+        def run(vm, cmd, args, *more):
+            before = len(begun)
+            cmd_id = real(vm, cmd, args, *more)
+            if cmd == "sh" and args[2] == "boinc-task":
+                begun.append(self.world.commands[cmd_id]["state"])
+            if len(begun) > before == 0:
+                raise Killed
+            return cmd_id
+
+        self.world.do_runCmd = run
+        self.assertIsNone(self.slot.run())
+        self.done(self.slot.run())
+        self.assertEqual(begun, ["running", "ended", "running"])
+
+    def test_name_is_taken(self):
+        """A snapshot of that name, of whomever, is replaced."""
+
+        def take(client):
+            for machine in self.world.machines.values():
+                machine.snapshots["boinc_5"] = ("PoweredOff", machine.guest)
+
+        self.client.events = [(7.0, take)]
+        self.done(self.slot.run())
+        self.assertIn("checkpoint boinc_5", self.slot.said)
+
+    def test_snapshot_can_not_be_deleted(self):
+        """It is tried again with the next."""
+        self.world.faults["deleteSnapshot"] = [fault("BUSY")]
+        kept = []
+        self.client.events = [(each, self.note(kept)) for each in range(1, 40)]
+        self.done(self.slot.run())
+        self.assertEqual(max(map(len, kept)), 2)
+        self.assertEqual(len(kept[-1]), 1)
+
+    def end_without_a_trace(self, **result):
+        """Let the first task end so that it leaves nothing in the guest."""
+
+        def end(client):
+            for machine in self.world.machines.values():
+                for task in machine.guest.running.values():
+                    self.world.commands[task[2]].update(result)
+                machine.guest.running.clear()
+
+        self.world.unsupported = {"takeSnapshot"}
+        self.client.events = [(8.0, end)]
+
+    def test_time_limit(self):
+        """The agent has ended the task with all it had started: its command's result says so."""
+        self.end_without_a_trace(state="ended", exitCodeOrSignal=15, finished=False, timedOut=True)
+        self.assertEqual(self.slot.run().ending.code, 197)
+
+    def test_guest_without_sh(self):
+        """What could not even be begun is told by its command's result."""
+        self.end_without_a_trace(state="ended", exitCodeOrSignal=127, finished=True)
+        self.assertIn("exit code 127", self.slot.run().ending.message)
+
+    def test_command_is_lost(self):
+        """A task that is gone without a trace begins anew."""
+        self.end_without_a_trace(state="lost")
+        self.done(self.slot.run())
+        self.assertEqual(sum("begins anew" in line for line in self.slot.said), 1)
+
+    def test_command_is_forgotten(self):
+        """What is in the guest counts, not what the daemon remembers."""
+        self.client.events = [(7.0, lambda client: self.world.commands.clear())]
+        self.done(self.slot.run())
+
+    def test_guest_makes_no_sense(self):
+        """A look that says nothing is made again."""
+        real = self.world._probe
+        answers = iter(["nonsense", "running 7x"])
+        self.world._probe = lambda *words: next(answers, None) or real(*words)
+        self.done(self.slot.run())
+
     def test_vm_is_removed(self):
         """The job begins anew."""
         self.client.events = [(12.0, lambda client: self.world.machines.clear())]
@@ -190,6 +280,8 @@ class WrapperTests(SynchronousTestCase):
         self.assertEqual(self.slot.run(), Leave())
         (machine,) = self.world.machines.values()
         self.assertEqual(machine.state, "Saved")
+        last = self.client.told[-1]
+        self.assertEqual(last.checkpoint_cpu_s, last.cpu_s)  # nothing is lost in a saved VM
         self.client.control = Control()
         self.done(self.slot.run())
         self.assertEqual(sum("runs in" in line for line in self.slot.said), 2)
@@ -379,6 +471,28 @@ class WrapperTests(SynchronousTestCase):
     def test_whatever_happens(self, kills, events, unsupported):
         """Killed anywhere, with anything done to its VM, a job ends well, and leaves none."""
         self.setUp()
+        self.done(self.to_its_end(kills, events, unsupported))
+
+    @settings(max_examples=100, deadline=None)
+    @given(
+        st.sets(st.integers(1, 90), max_size=12),
+        st.lists(
+            st.tuples(
+                st.floats(0, 60),
+                st.sampled_from(["power_off", "suspend", "resume", "quit", "pause"]),
+            ),
+            max_size=6,
+        ),
+        st.sets(st.sampled_from(["saveState", "takeSnapshot"])),
+    )
+    def test_whatever_happens_to_a_vm_that_stays(self, kills, events, unsupported):
+        """So it does in a VM that is not its own: nothing of it remains in there."""
+        self.there("PoweredOff")
+        self.assertEqual(self.to_its_end(kills, events, unsupported), DONE, self.slot.said)
+        machine = self.world.machines["v"]
+        self.assertEqual((machine.state, machine.snapshots), ("PoweredOff", {}))
+
+    def to_its_end(self, kills, events, unsupported):
         self.world.kill_at = kills
         self.world.unsupported = unsupported
         self.client.events = [(at_s, getattr(self, f"on_{name}")) for at_s, name in sorted(events)]
@@ -389,7 +503,7 @@ class WrapperTests(SynchronousTestCase):
             self.client.control = replace(self.client.control, quit=False)
             if not self.client.events:
                 self.client.control = Control()
-        self.done(end)
+        return end
 
     def on_power_off(self, client):
         self.power_off(client)

@@ -56,6 +56,8 @@ class World:
         """What the next calls of a method raise."""
         self.kill_at: set[int] = set()
         """The numbers of calls during which it is killed, before or after they are done."""
+        self.kill_after: list[str] = []
+        """Methods after whose next call it is killed."""
         self.outputs: dict[str, str] = {}
         self.duration_s = 10.0
         self.exit_code = 0
@@ -95,6 +97,9 @@ class World:
         if self.faults.get(method):
             raise self.faults[method].pop(0)
         answer = getattr(self, f"do_{method}")(*params)
+        if method in self.kill_after:
+            self.kill_after.remove(method)
+            raise Killed
         if number in self.kill_at:
             raise Killed
         return answer
@@ -196,8 +201,12 @@ class World:
             "out": "",
             "err": "",
         }
-        if cmd == "sh" and args[2] == "boinc-task":
+        if cmd == "sh" and args[2] == "boinc-task" and f"{args[3]}.runs" in guest.files:
+            command["exitCodeOrSignal"] = 125
+        elif cmd == "sh" and args[2] == "boinc-task":
             command["state"] = "running"
+            guest.files[f"{args[3]}.runs"] = ""
+            assert not guest.running, "a second program at the same time"
             guest.running[args[3]] = [self.duration_s, self.exit_code, cmd_id]
         elif cmd == "sh":
             command["out"] = self._probe(guest, args[3])

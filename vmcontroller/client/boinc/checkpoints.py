@@ -23,19 +23,24 @@ class Checkpoints:
 
     def take(self, progress: Progress, name: str) -> Progress:
         """Take one, and delete the one before; that it fails is no failure of the job."""
+        # Until it is noted as the checkpoint it is one to be deleted: whoever is killed meanwhile
+        # leaves nothing in a VM that is not the job's own.
+        old = progress
+        progress = replace(old, stale=(*old.stale, name))
+        self._keep(progress)
         try:
             self._snapshot(progress.vm, name)
             if self._state_in(progress.vm, name) not in ON:  # it went off just before
                 self._say("no checkpoint: the VM was off")
-                return self._delete_stale(replace(progress, stale=(*progress.stale, name)))
+                return self._delete_stale(progress)
         except Fault as fault:
             self._say(f"no checkpoint: {fault}")
-            return replace(progress, no_checkpoints=fault.name in {"UNSUPPORTED", "NO_SUCH_METHOD"})
-        stale = (*progress.stale, *_name_of(progress.checkpoint))
+            cannot = fault.name in {"UNSUPPORTED", "NO_SUCH_METHOD"}
+            return replace(progress, stale=old.stale, no_checkpoints=cannot)
         progress = replace(
             progress,
             checkpoint=Checkpoint(name=name, work=progress.work),
-            stale=tuple(each for each in stale if each != name),
+            stale=(*(each for each in old.stale if each != name), *_name_of(old.checkpoint)),
             losses=0,
         )
         self._keep(progress)  # before the older is deleted: one of them is always good
@@ -65,7 +70,7 @@ class Checkpoints:
         try:
             self._calling.call("takeSnapshot", vm, name, "checkpoint of a BOINC job")
         except Fault as fault:
-            if fault.name != "SNAPSHOT_EXISTS":  # taken, and the wrapper killed before it noted it
+            if fault.name != "SNAPSHOT_EXISTS":  # of a wrapper that was killed meanwhile
                 raise
             self._calling.call("deleteSnapshot", vm, name)
             self._calling.call("takeSnapshot", vm, name, "checkpoint of a BOINC job")

@@ -229,7 +229,7 @@ def _work(job: Job, progress: Progress, session: Session, seen: Seen) -> Action:
     action = _with_a_task(seen.task)
     due = work.elapsed_s >= session.checkpoint_at_s and not progress.no_checkpoints
     if action is None and due:
-        return TakeCheckpoint(f"boinc_{work.elapsed_s:.0f}")
+        return TakeCheckpoint(f"boinc_{int(work.elapsed_s)}")
     return action or Idle()
 
 

@@ -82,8 +82,10 @@ class Progress:
 
     @property
     def at_checkpoint_s(self) -> float:
-        """Processor time that would not be lost now."""
-        return self.checkpoint.work.cpu_s if self.checkpoint is not None else 0.0
+        """Processor time that would not be lost if the VM went off now."""
+        if self.checkpoint is not None:
+            return self.checkpoint.work.cpu_s
+        return self.work.cpu_before_s
 
 
 def fresh(*, key: str, name: str, directory: str) -> Progress:

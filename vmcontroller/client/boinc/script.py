@@ -18,10 +18,14 @@ from vmcontroller.client.boinc.job import Task
 TICKS_PER_S: Final = 100
 """Of processor time in /proc of Linux: USER_HZ, on every architecture that matters."""
 
+# A wrapper that was killed before it noted that it has begun the task begins it again: with -C
+# (noclobber) the second finds the first's file, and leaves it alone.
 _AROUND: Final = """\
 end=$1 out=$2 err=$3 in=$4
 shift 4
-echo "$$ $(cat /proc/sys/kernel/random/boot_id)" > "$end.runs" || exit 126
+set -C
+echo "$$ $(cat /proc/sys/kernel/random/boot_id)" 2> /dev/null > "$end.runs" || exit 125
+set +C
 "$@" > "$out" 2> "$err" < "$in"
 code=$?
 { echo "$code"; times; } > "$end.part" && mv "$end.part" "$end"

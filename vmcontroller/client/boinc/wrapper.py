@@ -32,6 +32,8 @@ from vmcontroller.client.errors import ClientError, Fault
 
 TURN_S: Final = 1.0
 AGAIN_S: Final = 2.0
+AT_REST: Final = frozenset({"Saved", "Paused"})
+"""A VM that was left so has lost nothing when the job goes on."""
 KEEP_S: Final = 30.0
 """How often the progress is written down though nothing but time has passed."""
 
@@ -108,6 +110,9 @@ class Wrapper:
             in_vain = action == self._last
             self._last = action
             self.progress = parts.doing.do(action, self.progress)
+            if isinstance(action, Leave) and seen.vm_state in AT_REST:
+                status = self.status()
+                parts.link.report(replace(status, checkpoint_cpu_s=status.cpu_s))
             self._failing_since_s = None
         except Interrupted:
             return Idle()
