@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
 from tests.host.broker.wire import Peer, VmBrokerCase
 from vmcontroller.common.config import BrokerConfig, check_broker
 from vmcontroller.common.credentials import Credential
@@ -10,6 +15,8 @@ from vmcontroller.common.errors import ConfigError
 from vmcontroller.host.broker.factory import StompFactory
 from vmcontroller.host.broker.rights import Principal, Role
 from vmcontroller.host.broker.vm_rights import VmRights, monitor_of
+from vmcontroller.host.events.log import Kind
+from vmcontroller.host.events.publishing import event_log_of
 
 
 class GuestTests(VmBrokerCase):
@@ -85,3 +92,20 @@ class MonitorTests(VmBrokerCase):
             with self.assertRaises(ConfigError) as caught:
                 check_broker(BrokerConfig(**config), "host.yaml")
             self.assertEqual(caught.exception.key, key)
+
+
+class PublishingTests(SynchronousTestCase):
+    def told(self, **config) -> list[tuple[str, str]]:
+        """Note an event; return where it was sent, and what it was."""
+        clock, sent = Clock(), []
+        log = event_log_of(BrokerConfig(**config), clock, lambda *message: sent.append(message))
+        log.note(Kind.ACTION, "vm", "uuid")
+        clock.advance(0)
+        return [(where, json.loads(body)["kind"]) for where, body, _ in sent]
+
+    def test_where_it_may_be_heard(self) -> None:
+        """Events go to the topic of a broker where somebody may listen, and else nowhere."""
+        expected = [(EVENTS, "action")]
+        self.assertEqual(self.told(), [])
+        self.assertEqual(self.told(monitor_username="a", monitor_password="b"), expected)
+        self.assertEqual(self.told(name="external", host=("mq",)), expected)
