@@ -235,6 +235,7 @@ class DiskTests(OptionsCase):
             self.sh(vm, "modprobe -a sr_mod isofs; mount -o ro /dev/sr0 /mnt; cat /mnt/hello"),
             "hello from a disc",
         )
+        self.assertEqual(disc.stat().st_uid, os.geteuid(), "others read it, too")
         orders = {
             disk.get("device"): disk.find("boot").get("order")
             for disk in self.definition(vm).iterfind("devices/disk")

@@ -139,6 +139,15 @@ class DriveTests(SynchronousTestCase):
         self.assertIsNone(built(disk=private).find("devices/disk/backingStore"))
         self.assertEqual(parse(build(planned(disk=clone))).disks[0].path, "/c")
 
+    def test_disc_keeps_its_owner(self) -> None:
+        """Neither is a disc given to QEMU's user, if everybody may read it anyway."""
+        for public, labels in ((True, 1), (False, 0)):
+            root = built(cdrom="/c.iso", cdrom_is_public=public, seed="/s.iso")
+            found = root.findall("devices/disk/source/seclabel[@relabel='no']")
+            self.assertEqual(len(found), labels)
+            disc = root.findall("devices/disk[@device='cdrom']/source/seclabel")
+            self.assertEqual(len(disc), labels)
+
 
 BASE = (
     '<backingStore type="file"><format type="raw" /><source file="/base &lt;&amp;&gt;">'

@@ -33,7 +33,6 @@ _BEGINNINGS: Final = (
     "#cloud-config",
     "#cloud-config-archive",
     "#cloud-config-jsonp",
-    "#upstart-job",
     "#part-handler",
     "#cloud-boothook",
     "## template: jinja",

@@ -88,6 +88,7 @@ def design(
                 for drive, disk in zip(more, options.disks, strict=True)
             ),
             cdrom="" if disc is None else disc.image.path,
+            cdrom_is_public=disc is not None and _is_public(disc.image),
             seed=place(SEED) if seed else "",
         ),
         commands=[drive.command for drive in drives if drive.command],
@@ -154,9 +155,9 @@ def _first_disk(image: str, options: CreateOptions, place: Callable[[str], str])
     return _Drive(image=overlay, use=use, command=overlay_command(path, found, size_bytes))
 
 
-def _is_public(base: DiskImage) -> bool:
-    """Tell whether a base is one file that everybody may read."""
-    return len(base.files) == 1 and bool(os.stat(base.path).st_mode & stat.S_IROTH)
+def _is_public(image: DiskImage) -> bool:
+    """Tell whether an image is one file that everybody may read."""
+    return len(image.files) == 1 and bool(os.stat(image.path).st_mode & stat.S_IROTH)
 
 
 def _grown(base: DiskImage, size_mib: int) -> int:

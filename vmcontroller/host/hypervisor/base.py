@@ -146,6 +146,8 @@ class VmSpec:
     disks: tuple[ExtraDisk, ...] = ()
     cdrom: str = ""
     """The path of an ISO image, read only."""
+    cdrom_is_public: bool = False
+    """Everybody may read it: its owner need not be changed for it to be opened."""
     seed: str = ""
     """The path of a seed image for cloud-init, read only."""
     boot_order: tuple[str, ...] = ()

@@ -135,7 +135,9 @@ def _add_devices(domain: ET.Element, plan: DomainPlan) -> None:
 def _add_drive(devices: ET.Element, plan: DomainPlan, drive: Drive) -> None:
     disk = add(devices, "disk", type="file", device="cdrom" if drive.is_optical else "disk")
     add(disk, "driver", name="qemu", type=drive.image.format)
-    add(disk, "source", file=drive.image.path)
+    source = add(disk, "source", file=drive.image.path)
+    if drive.keeps_owner:
+        _keep_owner(source)
     if drive.image.base_format:
         _add_base(disk, drive.image)
     add(disk, "target", dev=drive.target, bus=drive.bus)
@@ -145,15 +147,19 @@ def _add_drive(devices: ET.Element, plan: DomainPlan, drive: Drive) -> None:
 
 
 def _add_base(disk: ET.Element, image: DiskImage) -> None:
-    """Name the base, so that libvirt does not make QEMU's user its owner, as it does unasked.
-
-    What a guest could break out into would own what all the other clones read.
-    """
+    """Name the base of an overlay: libvirt would give it to QEMU's user else."""
     base = add(disk, "backingStore", type="file")
     add(base, "format", type=image.base_format)
-    source = add(base, "source", file=image.backing[0])
-    add(source, "seclabel", model="dac", relabel="no")
+    _keep_owner(add(base, "source", file=image.backing[0]))
     add(base, "backingStore")
+
+
+def _keep_owner(source: ET.Element) -> None:
+    """Keep libvirt from making QEMU's user the owner of a file that several machines read.
+
+    It does so unasked, and for good. Who breaks out of one guest would own what all others read.
+    """
+    add(source, "seclabel", model="dac", relabel="no")
 
 
 def _add_nic(devices: ET.Element, plan: DomainPlan) -> None:

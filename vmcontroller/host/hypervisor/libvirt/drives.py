@@ -30,6 +30,8 @@ class Drive:
     """Its name in the definition, such as `vda`."""
     is_optical: bool = False
     read_only: bool = False
+    keeps_owner: bool = False
+    """QEMU's user can open the file as it is."""
     boot_as: str = ""
     """How an order of booting names it: `disk` or `cdrom`; empty: it isn't booted from."""
 
@@ -60,6 +62,7 @@ def drives_of(spec: VmSpec, arch: str) -> tuple[Drive, ...]:
             target=_PREFIXES[on] + next(letters[_PREFIXES[on]]),
             is_optical=is_optical,
             read_only=read_only,
+            keeps_owner=boot_as == "cdrom" and spec.cdrom_is_public,
             boot_as=boot_as,
         )
         for image, on, is_optical, read_only, boot_as in wanted
