@@ -7,7 +7,8 @@ from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
 
-from vmcontroller.host.hypervisor.base import Hypervisor, Vm, VmChanged, VmSpec, VmState
+from vmcontroller.host.hypervisor.base import Hypervisor, Vm, VmChanged, VmState
+from vmcontroller.host.hypervisor.specification import VmSpec
 
 DEADLINE_S = 120
 """No honest machine reaches it."""

@@ -9,7 +9,8 @@ from twisted.internet.defer import Deferred, gatherResults
 from tests.contract.case import ContractCase
 from vmcontroller.common.credentials import Credential
 from vmcontroller.common.errors import BadArgument, NoSuchVM, Unsupported, VMExists
-from vmcontroller.host.hypervisor.base import Vm, VmSpec, VmState
+from vmcontroller.host.hypervisor.base import Vm, VmState
+from vmcontroller.host.hypervisor.specification import VmSpec
 
 HOSTILE_NAMES = (
     "two words",

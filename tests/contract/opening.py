@@ -14,7 +14,8 @@ from vmcontroller.common.errors import (
     Unsupported,
     VMControllerError,
 )
-from vmcontroller.host.hypervisor.base import Capability, DirectBoot, VmState
+from vmcontroller.host.hypervisor.base import Capability, VmState
+from vmcontroller.host.hypervisor.specification import DirectBoot
 
 
 class OpeningContract(ContractCase):

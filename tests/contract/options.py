@@ -8,7 +8,8 @@ from typing import Any
 
 from tests.contract.case import ContractCase
 from vmcontroller.common.errors import NoSuchVM, Unsupported
-from vmcontroller.host.hypervisor.base import Capability, DiskImage, ExtraDisk, Vm, VmState
+from vmcontroller.host.hypervisor.base import Capability, Vm, VmState
+from vmcontroller.host.hypervisor.specification import DiskImage, ExtraDisk
 
 MISSING = DiskImage(path="/no/such/disk.qcow2", format="qcow2")
 

@@ -17,17 +17,16 @@ from vmcontroller.common.errors import (
     VMExists,
 )
 from vmcontroller.host.hypervisor.base import (
-    NETWORKS,
     AgentAddress,
     Capability,
     Vm,
     VmChanged,
     VmDetails,
     VmDisk,
-    VmSpec,
     VmState,
 )
 from vmcontroller.host.hypervisor.needs import check_supported
+from vmcontroller.host.hypervisor.specification import NETWORKS, VmSpec
 from vmcontroller.host.names import check_new_name
 
 OFF = (VmState.POWERED_OFF, VmState.ABORTED, VmState.SAVED)

@@ -8,7 +8,8 @@ from tests.contract.hypervisor import make_hypervisor_tests
 from tests.contract.hypervisor_fixture import Fixture
 from tests.fakes.hypervisor import FakeHypervisor
 from tests.fakes.keeping import Kept
-from vmcontroller.host.hypervisor.base import Hypervisor, Vm, VmSpec
+from vmcontroller.host.hypervisor.base import Hypervisor, Vm
+from vmcontroller.host.hypervisor.specification import VmSpec
 
 
 class FakeMachines:

@@ -21,17 +21,10 @@ from twisted.trial.unittest import TestCase
 from tests.contract.hypervisor import make_hypervisor_tests
 from tests.contract.hypervisor_fixture import DEADLINE_S, Events, Fixture
 from vmcontroller.common.errors import HypervisorError, HypervisorUnreachable
-from vmcontroller.host.hypervisor.base import (
-    AgentAddress,
-    DirectBoot,
-    DiskImage,
-    Hypervisor,
-    Vm,
-    VmSpec,
-    VmState,
-)
+from vmcontroller.host.hypervisor.base import AgentAddress, Hypervisor, Vm, VmState
 from vmcontroller.host.hypervisor.libvirt import domain_view, domain_xml
 from vmcontroller.host.hypervisor.libvirt.backend import LibvirtHypervisor
+from vmcontroller.host.hypervisor.specification import DirectBoot, DiskImage, VmSpec
 
 URI = "qemu:///system"
 IMAGES = "/var/lib/libvirt/images"

@@ -16,11 +16,12 @@ from tests.contract.hypervisor import make_hypervisor_tests
 from tests.contract.hypervisor_fixture import Fixture
 from tests.contract.thread_clock import PATIENCE_S, ThreadClock
 from vmcontroller.common.errors import DeadlinePassed, Unsupported
-from vmcontroller.host.hypervisor.base import AgentAddress, DiskImage, Hypervisor, Vm, VmSpec
+from vmcontroller.host.hypervisor.base import AgentAddress, Hypervisor, Vm
 from vmcontroller.host.hypervisor.libvirt import calls, snapshots
 from vmcontroller.host.hypervisor.libvirt.backend import LibvirtHypervisor
 from vmcontroller.host.hypervisor.libvirt.event_loop import ensure_running
 from vmcontroller.host.hypervisor.libvirt.keeping import LONG_DEADLINE_S
+from vmcontroller.host.hypervisor.specification import DiskImage, VmSpec
 
 URI = "test:///default"
 

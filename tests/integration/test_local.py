@@ -11,8 +11,9 @@ from twisted.trial.unittest import TestCase
 
 from tests.contract.hypervisor import make_hypervisor_tests
 from tests.contract.hypervisor_fixture import Fixture
-from vmcontroller.host.hypervisor.base import Hypervisor, Vm, VmSpec
+from vmcontroller.host.hypervisor.base import Hypervisor, Vm
 from vmcontroller.host.hypervisor.local.backend import LocalHypervisor
+from vmcontroller.host.hypervisor.specification import VmSpec
 
 
 class LocalProcesses:

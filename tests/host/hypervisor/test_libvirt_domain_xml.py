@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from vmcontroller.common.channel import CHANNEL_NAME
-from vmcontroller.host.hypervisor.base import DirectBoot, DiskImage, VmDisk
+from vmcontroller.host.hypervisor.base import VmDisk
 from vmcontroller.host.hypervisor.libvirt.domain_told import (
     BROKER_KEY,
     CREDENTIAL_KEY,
@@ -19,6 +19,7 @@ from vmcontroller.host.hypervisor.libvirt.domain_told import (
 from vmcontroller.host.hypervisor.libvirt.domain_view import parse
 from vmcontroller.host.hypervisor.libvirt.domain_xml import NAMESPACE, DomainPlan, build
 from vmcontroller.host.hypervisor.libvirt.drives import Drive
+from vmcontroller.host.hypervisor.specification import DirectBoot, DiskImage
 
 
 def drive(path: str, image_format: str = "qcow2") -> Drive:

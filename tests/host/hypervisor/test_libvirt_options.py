@@ -12,15 +12,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from vmcontroller.common.errors import BadArgument, Unsupported
-from vmcontroller.host.hypervisor.base import (
-    BOOT_DEVICES,
-    BUSES,
-    Capability,
-    DirectBoot,
-    DiskImage,
-    ExtraDisk,
-    VmSpec,
-)
+from vmcontroller.host.hypervisor.base import Capability
 from vmcontroller.host.hypervisor.libvirt.domain_view import details, parse
 from vmcontroller.host.hypervisor.libvirt.domain_xml import DomainPlan, build
 from vmcontroller.host.hypervisor.libvirt.drives import IDE_DRIVES, drives_of
@@ -29,6 +21,14 @@ from vmcontroller.host.hypervisor.libvirt.host_xml import offers_uefi
 from vmcontroller.host.hypervisor.libvirt.networks import is_isolated, isolated_network
 from vmcontroller.host.hypervisor.libvirt.plan import plan
 from vmcontroller.host.hypervisor.needs import check_supported
+from vmcontroller.host.hypervisor.specification import (
+    BOOT_DEVICES,
+    BUSES,
+    DirectBoot,
+    DiskImage,
+    ExtraDisk,
+    VmSpec,
+)
 
 QCOW2 = DiskImage(path="/images/a.qcow2", format="qcow2")
 SPEC = VmSpec(name="web", image=QCOW2.path, disk=QCOW2)

@@ -15,7 +15,8 @@ from vmcontroller.common.model import GuestId
 from vmcontroller.common.words.presence import Descriptor
 from vmcontroller.host.directory import Directory
 from vmcontroller.host.guests import Guest, Guests
-from vmcontroller.host.hypervisor.base import AgentAddress, Vm, VmSpec
+from vmcontroller.host.hypervisor.base import AgentAddress, Vm
+from vmcontroller.host.hypervisor.specification import VmSpec
 from vmcontroller.host.hypervisor.stats import Counters, Memory
 from vmcontroller.host.operations.stats import StatsOperations
 from vmcontroller.host.stats.sampler import Sampler

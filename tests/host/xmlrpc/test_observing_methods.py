@@ -15,8 +15,9 @@ from vmcontroller.common.errors import BadArgument, InvalidState, NoSuchVM
 from vmcontroller.host.callers import ANYONE
 from vmcontroller.host.directory import Directory
 from vmcontroller.host.guests import Guests
-from vmcontroller.host.hypervisor.base import AgentAddress, VmSpec
+from vmcontroller.host.hypervisor.base import AgentAddress
 from vmcontroller.host.hypervisor.screen import ConsolePiece
+from vmcontroller.host.hypervisor.specification import VmSpec
 from vmcontroller.host.hypervisor.stats import Counters, Disk
 from vmcontroller.host.operations.screen import ScreenOperations
 from vmcontroller.host.operations.stats import StatsOperations

@@ -18,7 +18,8 @@ from vmcontroller.host.creation.overlays import make_disk
 from vmcontroller.host.creation.programs import RunProgram
 from vmcontroller.host.creation.sharing import needed_by
 from vmcontroller.host.creation.specifying import Design, design
-from vmcontroller.host.hypervisor.base import Hypervisor, Vm, VmSpec
+from vmcontroller.host.hypervisor.base import Hypervisor, Vm
+from vmcontroller.host.hypervisor.specification import VmSpec
 from vmcontroller.host.requests import CreateOptions
 
 

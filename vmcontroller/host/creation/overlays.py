@@ -8,7 +8,7 @@ from typing import Final
 from vmcontroller.common.errors import HypervisorError, Unsupported
 from vmcontroller.common.spawning import StartFailed, StartProblem
 from vmcontroller.host.creation.programs import RunProgram
-from vmcontroller.host.hypervisor.base import DiskImage
+from vmcontroller.host.hypervisor.specification import DiskImage
 
 PROGRAM: Final = "qemu-img"
 DEADLINE_S: Final = 60.0

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from vmcontroller.common.errors import ImageInUse
-from vmcontroller.host.hypervisor.base import DiskImage, Vm, VmDisk
+from vmcontroller.host.hypervisor.base import Vm, VmDisk
 from vmcontroller.host.hypervisor.images import inspect_used
+from vmcontroller.host.hypervisor.specification import DiskImage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

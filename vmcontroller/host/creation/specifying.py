@@ -13,17 +13,10 @@ from vmcontroller.common.errors import BadArgument, BadImage, NoSuchImage
 from vmcontroller.host.creation.overlays import disk_command, overlay_command
 from vmcontroller.host.creation.seed import seed_files
 from vmcontroller.host.creation.sharing import Use, check_apart, use_of, uses_of
-from vmcontroller.host.hypervisor.base import (
-    Capability,
-    DirectBoot,
-    DiskImage,
-    ExtraDisk,
-    Hypervisor,
-    Vm,
-    VmSpec,
-)
+from vmcontroller.host.hypervisor.base import Capability, Hypervisor, Vm
 from vmcontroller.host.hypervisor.image_sizes import read_disk_bytes
 from vmcontroller.host.hypervisor.images import inspect, read_head
+from vmcontroller.host.hypervisor.specification import DirectBoot, DiskImage, ExtraDisk, VmSpec
 from vmcontroller.host.requests import CreateOptions, DiskOptions
 
 MIB: Final = 2**20

@@ -15,7 +15,8 @@ import struct
 from dataclasses import dataclass, replace
 
 from vmcontroller.common.errors import BadArgument, BadImage, NoSuchImage
-from vmcontroller.host.hypervisor.base import DiskImage, VmDisk
+from vmcontroller.host.hypervisor.base import VmDisk
+from vmcontroller.host.hypervisor.specification import DiskImage
 
 FORMATS = ("qcow2", "raw", "vmdk")
 HEAD_BYTES = 64 * 1024

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Set as AbstractSet
 
 from vmcontroller.common.errors import Unsupported
-from vmcontroller.host.hypervisor.base import Capability, VmSpec
+from vmcontroller.host.hypervisor.base import Capability
+from vmcontroller.host.hypervisor.specification import VmSpec
 
 
 def check_supported(backend: str, capabilities: AbstractSet[Capability], spec: VmSpec) -> None:

@@ -15,8 +15,8 @@ from vmcontroller.host.creation.seed import (
     NETWORK_CONFIG_MAX_CHARS,
     USER_DATA_MAX_CHARS,
 )
-from vmcontroller.host.hypervisor.base import BOOT_DEVICES, BUSES, NETWORKS
 from vmcontroller.host.hypervisor.images import FORMATS
+from vmcontroller.host.hypervisor.specification import BOOT_DEVICES, BUSES, NETWORKS
 from vmcontroller.host.requests import CreateOptions, DiskOptions
 from vmcontroller.host.xmlrpc.kinds import Choice, Flag, Kind, Option, Options, Text, Whole, wrong
 

@@ -16,7 +16,7 @@ from vmcontroller.common.background import in_background
 from vmcontroller.common.copying.course import threads_of
 from vmcontroller.common.credentials import Credential
 from vmcontroller.common.errors import HypervisorUnreachable, Unsupported, VMControllerError
-from vmcontroller.host.hypervisor.base import AgentAddress, Vm, VmChanged, VmDetails, VmSpec
+from vmcontroller.host.hypervisor.base import AgentAddress, Vm, VmChanged, VmDetails
 from vmcontroller.host.hypervisor.libvirt import calls, means, saving, snapshots
 from vmcontroller.host.hypervisor.libvirt.drivers import driver_of
 from vmcontroller.host.hypervisor.libvirt.errors import BACKEND
@@ -30,6 +30,7 @@ from vmcontroller.host.hypervisor.libvirt.plan import plan
 from vmcontroller.host.hypervisor.libvirt.tracker import DomainEvent, Tracker
 from vmcontroller.host.hypervisor.libvirt.worker import ThreadingReactor, Worker
 from vmcontroller.host.hypervisor.needs import check_supported
+from vmcontroller.host.hypervisor.specification import VmSpec
 
 Accelerator = Literal["auto", "kvm", "tcg"]
 

@@ -6,10 +6,10 @@ import xml.etree.ElementTree as ET
 from dataclasses import dataclass
 
 from vmcontroller.common.channel import CHANNEL_NAME
-from vmcontroller.host.hypervisor.base import DirectBoot, DiskImage
 from vmcontroller.host.hypervisor.libvirt.domain_told import add
 from vmcontroller.host.hypervisor.libvirt.drives import PC_ARCHITECTURES, Drive
 from vmcontroller.host.hypervisor.libvirt.screen import add_console, add_screen
+from vmcontroller.host.hypervisor.specification import DirectBoot, DiskImage
 
 NAMESPACE = "urn:vmcontroller:domain:1"
 """Of the metadata element that marks a machine as made here."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from vmcontroller.common.errors import BadArgument
-from vmcontroller.host.hypervisor.base import DiskImage, VmSpec
+from vmcontroller.host.hypervisor.specification import DiskImage, VmSpec
 
 USUAL_BUS: Final = "virtio"
 MAX_DRIVES: Final = 24

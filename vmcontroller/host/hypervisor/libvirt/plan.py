@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 
 from vmcontroller.common.errors import BadArgument
-from vmcontroller.host.hypervisor.base import NETWORKS, VmSpec
 from vmcontroller.host.hypervisor.libvirt.domain_xml import DomainPlan
 from vmcontroller.host.hypervisor.libvirt.drives import drives_of
+from vmcontroller.host.hypervisor.specification import NETWORKS, VmSpec
 
 MAX_NAME_BYTES = 200
 """libvirt names files after the machine, up to `NAME-guest_agent.log.0` and the like; a file's

@@ -30,7 +30,6 @@ from vmcontroller.host.hypervisor.base import (
     Vm,
     VmChanged,
     VmDetails,
-    VmSpec,
     VmState,
 )
 from vmcontroller.host.hypervisor.local import console, processes, snapshots, store
@@ -38,6 +37,7 @@ from vmcontroller.host.hypervisor.local.keeping import Keeping
 from vmcontroller.host.hypervisor.local.machine import Machine
 from vmcontroller.host.hypervisor.local.observation import Observation
 from vmcontroller.host.hypervisor.needs import check_supported
+from vmcontroller.host.hypervisor.specification import VmSpec
 
 
 class LocalHypervisor(Observation, Keeping):
