@@ -88,6 +88,12 @@ class CommandsTests(CommandsCase):
         self.hearing.heard_result(self.result(cmd_id, stdout_bytes=6), GUEST)
         self.assertEqual(self.read(cmd_id), b"abcdef")
 
+    def test_start_that_nobody_heard(self) -> None:
+        """A command that the guest holds runs, also when the daemon was away as it said so."""
+        cmd_id = self.run_one()
+        self.hearing.reconcile(GUEST, {cmd_id}, "one")
+        self.assertIs(self.get(cmd_id).state, CommandState.RUNNING)
+
     def test_request_lost_on_the_way(self) -> None:
         """A request that never arrived is sent again to the same agent, and only to it."""
         cmd_id = self.run_one()

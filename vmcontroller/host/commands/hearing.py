@@ -113,15 +113,16 @@ class Hearing:
         """Bring what the host waits for and what a guest holds together, at its HELLO.
 
         Returns, for each command that both know, how many bytes of stdout and of stderr are
-        stored. What the guest does not hold is sent again if it never started and the agent is
-        still the one it was sent to (which runs an id at most once); otherwise it is lost. What
-        was lost and is held after all, may still come to its true end.
+        stored; such a command runs. What the guest does not hold is sent again if it never
+        started and the agent is still the one it was sent to (which runs an id at most once);
+        otherwise it is lost. What was lost and is held after all, may still come to its true end.
         """
         offsets: dict[str, tuple[int, int]] = {}
         for command in self._registry.of_guest(guest):
             if not command.said:
                 command.session = session  # it will be said to this one
             elif command.cmd_id in held:
+                self._started(command)  # it said so when nobody heard it
                 self._feeding.said_hello(command)
                 offsets[command.cmd_id] = command.stored_bytes
             elif command.has_ended or command.ending:

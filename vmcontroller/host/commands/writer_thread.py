@@ -19,7 +19,7 @@ Ts = TypeVarTuple("Ts")
 class WriterThread:
     """One thread, started at its first work: an InThread."""
 
-    def __init__(self, reactor: Any) -> None:  # Any: IReactorThreads, and its `running`
+    def __init__(self, reactor: Any) -> None:  # Any: IReactorThreads, IReactorCore
         self._reactor = reactor
         self._pool = ThreadPool(minthreads=0, maxthreads=1, name="commands.db")
 
@@ -27,6 +27,8 @@ class WriterThread:
         """Return what `work` returns, or fail as it fails; after all that was given before."""
         if not self._pool.started:
             self._pool.start()
+            # The process waits for its threads: also if nobody comes to stop this one.
+            self._reactor.addSystemEventTrigger("during", "shutdown", self.stop)
         return deferToThreadPool(self._reactor, self._pool, work, *args)
 
     def stop(self) -> None:
