@@ -16,7 +16,8 @@ from vmcontroller.client.persistence import Persistence
 from vmcontroller.client.uploading import SEGMENT_S, Progress, key_of
 
 MIB: Final = 2**20
-SEGMENT_MIB: Final = 64
+SEGMENT_MIB: Final = 16
+"""The guest keeps a command's output on its own disk until the host has it: there must be room."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +48,7 @@ class Download:
         self._progress = progress
         self._digest: Any = hashlib.sha256()
         self._done_bytes = 0
+        self._was_cut = False
 
     def look(self) -> Found | None:
         """Ask what it is; None: a directory."""
@@ -87,6 +89,7 @@ class Download:
     def _script(self, script: str, *args: str, **more: Any) -> bytes:
         options = {**self._options, **more.pop("options", {})}
         done = guest_shell.run_script(self._calls, self._vm, script, args, options=options, **more)
+        self._was_cut = done.truncated
         return done.stdout
 
     def _resume(self, file: BinaryIO, size_bytes: int) -> int:
@@ -104,6 +107,7 @@ class Download:
 
     def _segment(self, file: BinaryIO, size_bytes: int) -> None:
         """Fetch a piece; dd counts in MiB, so what is here of the first one is dropped."""
+        begin = self._done_bytes
         skip, surplus = divmod(self._done_bytes, MIB)
         wanted = min(self._done_bytes + SEGMENT_MIB * MIB - surplus, size_bytes) - self._done_bytes
 
@@ -127,7 +131,9 @@ class Download:
             options={"outputLimit": limit, "timeout": SEGMENT_S},
             sink=took,
         )
-        if wanted:
+        if wanted and not (self._was_cut and self._done_bytes > begin):
+            if self._was_cut:
+                raise CopyFailed("DISK_FULL", "the guest, or the host, has no room for its output")
             raise CopyFailed("CHANGED", f"{self._remote!r} has become shorter")
 
 

@@ -317,7 +317,7 @@ class RunningCommandTests(CommandCase):
         self.answers["listCmds"] = [DETAILS]
         fields = self.vmc("ps").out.rstrip("\n").split("\t")
         self.assertEqual(fields[:7], ["id-1", "worker", "running", "7", "1.500", "2097152", "2"])
-        self.assertEqual(fields[8], "sleep 60 \\x1b]0;owned\\x07\\u202e\\n")
+        self.assertEqual(fields[8], "sleep 60 '\\x1b]0;owned\\x07\\u202e\\n'")
         over = {**DETAILS, "cmd-id": "id-0", "state": "ended", "ended": 1e9 + 2, "usage": {}}
         other = {**over, "toVmName": "other"}
         self.answers |= {

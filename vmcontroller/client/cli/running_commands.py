@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 import time
 from collections.abc import Sequence
@@ -16,6 +17,8 @@ from vmcontroller.client.cli.session import Session
 from vmcontroller.client.cli.text import Cell, duration, moment, shown_lines, size
 from vmcontroller.client.cli.vm_commands import each
 from vmcontroller.client.running import PAGE_BYTES, POLL_S, completed
+
+COMMAND_CHARS = 60
 
 _ID = click.argument("cmd_id", metavar="ID")
 
@@ -43,6 +46,7 @@ def ps_command(session: Session, vm: str, *, ended: bool) -> None:
 def _row(one: Details) -> list[Cell | str | int]:
     usage = one.get("usage", {})
     none = Cell("", "")
+    words = shlex.join([one["cmd"], *one["args"]])
     began = one["started"] or one["created"]
     processor_s = usage.get("user_s", 0.0) + usage.get("system_s", 0.0)
     return [
@@ -54,7 +58,7 @@ def _row(one: Details) -> list[Cell | str | int]:
         size(usage.get("memory_kib", 0) * 1024) if usage else none,
         f"{usage.get('processes', 0):.0f}" if usage else none,
         duration(max(0.0, (one["ended"] or time.time()) - began)),
-        " ".join([one["cmd"], *one["args"]])[:500],
+        Cell(words, words if len(words) <= COMMAND_CHARS else f"{words[:COMMAND_CHARS]}…"),
     ]
 
 
@@ -98,7 +102,7 @@ def _facts(result: Result, details: Details) -> list[tuple[str, Cell | str | int
     facts: list[tuple[str, Cell | str | int]] = [
         ("id", result["cmd-id"]),
         ("vm", details["toVmName"]),
-        ("command", " ".join([details["cmd"], *details["args"]])),
+        ("command", shlex.join([details["cmd"], *details["args"]])),
         ("state", result["state"]),
     ]
     if done is not None:

@@ -24,12 +24,15 @@ def print_table(titles: Sequence[str], rows: Sequence[Sequence[Cell]], *, colour
     table = Table(box=None, pad_edge=False, header_style="bold" if colours else "")
     for at, title in enumerate(titles):
         numbers = bool(rows) and all(_is_number(row[at].plain) for row in rows)
-        table.add_column(title, justify="right" if numbers else "left", overflow="fold")
+        table.add_column(title, justify="right" if numbers else "left", no_wrap=True)
     for row in rows:
         table.add_row(
             *(Text(shown(cell.pretty), style=cell.style if colours else "") for cell in row)
         )
     console = Console(highlight=False, markup=False, emoji=False, no_color=not colours)
+    # What does not fit the terminal may break its lines: nothing is left out, and an id is whole.
+    wide = console.options.update(width=10_000)
+    console.width = max(console.width, console.measure(table, options=wide).maximum)
     console.print(table)
 
 

@@ -83,7 +83,7 @@ def _print(session: Session, event: Event) -> None:
         if kind == LOST:
             detail = "some events before this are not known any more"
         if session.pretty:
-            kind = f"{kind:16}"
+            kind = f"{kind:17}"
             if session.colours:
                 kind = click.style(kind, fg=_COLOURS.get(event["kind"]), bold=kind == LOST)
             click.echo(f"{event['number']:>6}  {when.pretty}  {kind}  {shown(vm)}  {shown(detail)}")
