@@ -65,6 +65,7 @@ class WholeApiTests(SynchronousTestCase):
             self.tasks,
             self.figures,
             self.screen,
+            self.many_at_once,
             self.paused,
             self.snapshots,
             self.saved,
@@ -254,6 +255,25 @@ class WholeApiTests(SynchronousTestCase):
         png = (self.daemon.dir / "screen.png").read_bytes()
         self.assertTrue(png.startswith(b"\x89PNG\r\n\x1a\n"))
         self.assertIn("the host has answered", self.example("getConsoleLog"))
+
+    def many_at_once(self) -> None:
+        """What a multicall answers is what each call alone does; a Fault of one stops no other."""
+        calls = (
+            ("getState", [VM]),
+            ("getVM", [VM]),
+            ("listSnapshots", [VM]),
+            ("getState", ["nobody"]),
+            ("whoAmI", []),
+            ("getDisplay", [VM]),
+        )
+        answers = self.host.system.multicall(
+            [{"methodName": name, "params": params} for name, params in calls]
+        )
+        for (name, params), answer in zip(calls, answers, strict=True):
+            if params == ["nobody"]:
+                self.assertTrue(answer["faultString"].startswith("NO_SUCH_VM: "))
+            else:
+                self.assertEqual(answer, [self.host.call(name, *params)])
 
     def paused(self) -> None:
         """It stands still, and goes on; by both names."""
