@@ -19,7 +19,7 @@ class SeriesTests(SynchronousTestCase):
         """However many come, the last `keep` are there, the oldest first."""
         series = Series("", 1, keep)
         for value in values:
-            series.add(value, 0.0)
+            series.add(value, 0.0, 0.0)
         kept = values[-keep:]
         self.assertEqual(series.values(most), kept[-most:] if most else [])
         self.assertLessEqual(len(series._values), keep)
@@ -28,11 +28,11 @@ class SeriesTests(SynchronousTestCase):
 class MachineHistoryTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.history = MachineHistory(3)
-        self.history.counted(BEFORE, 1000.0)
-        self.history.counted(NOW, 1010.0)
+        self.history.counted(BEFORE, 1000.0, 6000.0)
+        self.history.counted(NOW, 1010.0, 6010.0)
 
     def answer(self, pattern: str = "*", most: int = 100):
-        answers = self.history.answer("vm", pattern, most, lambda at_s: at_s + 5000)
+        answers = self.history.answer("vm", pattern, most)
         return {answer["name"]: answer for answer in answers}
 
     def test_one_figure(self) -> None:
@@ -62,7 +62,7 @@ class MachineHistoryTests(SynchronousTestCase):
     def test_what_is_too_large_for_an_int(self) -> None:
         """Is a double, and exact; what isn't is an int."""
         large = replace(NOW, at_s=120.0, disks={"vda": Disk(read_bytes=2**40 + 1)})
-        self.history.counted(large, 1020.0)
+        self.history.counted(large, 1020.0, 6020.0)
         values = self.answer("disk.vda.read_bytes")["disk.vda.read_bytes"]["values"]
         self.assertEqual(values, [100, 600, float(2**40 + 1)])
         self.assertEqual([type(value) for value in values], [int, int, float])
@@ -71,14 +71,14 @@ class MachineHistoryTests(SynchronousTestCase):
     def test_what_the_guest_says(self) -> None:
         """Is of the object guest, and counts once however often it is looked at."""
         for _ in range(2):
-            self.history.said({"load1": 0.25}, 1011.0)
-        self.history.said({"load1": 0.5}, 1021.0)
+            self.history.said({"load1": 0.25}, 1011.0, 6011.0)
+        self.history.said({"load1": 0.5}, 1021.0, 6021.0)
         load = self.answer("guest.*")["guest.load1"]
         self.assertEqual((load["object"], load["values"], load["at"]), ("guest", [25, 50], 6021.0))
 
     def test_old_figures_go(self) -> None:
         """A figure that is not there any more is forgotten, the others are not."""
-        self.history.counted(replace(NOW, at_s=120.0, disks={}), 1020.0)
+        self.history.counted(replace(NOW, at_s=120.0, disks={}), 1020.0, 6020.0)
         self.history.drop_before(1015.0)
         self.assertNotIn("disk.vda.read_bytes", self.answer())
         self.assertIn("memory.rss", self.answer())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -17,20 +17,22 @@ INT_MOST = 2**31 - 1
 class Series:
     """The last `keep` values of one figure, eight bytes each."""
 
-    __slots__ = ("_keep", "_next", "_values", "last_s", "scale", "unit")
+    __slots__ = ("_keep", "_next", "_values", "last_s", "last_wall_s", "scale", "unit")
 
     def __init__(self, unit: str, scale: int, keep: int) -> None:
         self.unit = unit
         self.scale = scale
         self.last_s = 0.0
-        """When the newest one was taken."""
+        """When the newest one was taken, by the daemon's clock."""
+        self.last_wall_s = 0.0
+        """The same by the time of day as it was then."""
         self._keep = keep
         self._next = 0
         self._values = array("d")
 
-    def add(self, value: float, at_s: float) -> None:
+    def add(self, value: float, at_s: float, wall_s: float) -> None:
         """Take one more; the oldest goes when there are `keep`."""
-        self.last_s = at_s
+        self.last_s, self.last_wall_s = at_s, wall_s
         if len(self._values) < self._keep:
             self._values.append(value)
             return
@@ -44,7 +46,10 @@ class Series:
 
 
 class MachineHistory:
-    """What is known of one machine's figures; all times are of the daemon's own clock."""
+    """What is known of one machine's figures.
+
+    Times are of the daemon's own clock, which never jumps; `wall_s` are seconds since 1970.
+    """
 
     def __init__(self, keep: int) -> None:
         self._keep = keep
@@ -52,16 +57,16 @@ class MachineHistory:
         self._before: Counters | None = None
         self._guest_said_s = float("-inf")
 
-    def counted(self, counters: Counters, at_s: float) -> None:
+    def counted(self, counters: Counters, at_s: float, wall_s: float) -> None:
         """Take a reading of the hypervisor's."""
-        self._add(host_figures(self._before, counters), at_s)
+        self._add(host_figures(self._before, counters), at_s, wall_s)
         self._before = counters
 
-    def said(self, said: Mapping[str, float], said_s: float) -> None:
+    def said(self, said: Mapping[str, float], said_s: float, wall_s: float) -> None:
         """Take what the agent said last; what was taken before is not taken again."""
         if said and said_s > self._guest_said_s:
             self._guest_said_s = said_s
-            self._add(guest_figures(said), said_s)
+            self._add(guest_figures(said), said_s, wall_s)
 
     def drop_before(self, time_s: float) -> None:
         """Forget figures that were taken last before that."""
@@ -73,13 +78,8 @@ class MachineHistory:
         """Whether nothing is known."""
         return not self._series
 
-    def answer(
-        self, machine: str, pattern: str, most: int, wall_of: Callable[[float], float]
-    ) -> list[dict[str, Any]]:
-        """Return the figures whose name matches, sorted by it, with the newest `most` values.
-
-        `wall_of` turns a time of the daemon's clock into seconds since 1970.
-        """
+    def answer(self, machine: str, pattern: str, most: int) -> list[dict[str, Any]]:
+        """Return the figures whose name matches, sorted by it, with the newest `most` values."""
         return [
             {
                 "name": name,
@@ -88,20 +88,20 @@ class MachineHistory:
                 "scale": series.scale,
                 "values": [_wire(value) for value in values],
                 "values_as_string": _shown(values, series),
-                "at": wall_of(series.last_s),
+                "at": series.last_wall_s,
             }
             for name, series in sorted(self._series.items())
             if fnmatchcase(name, pattern)
             for values in [series.values(most)]
         ]
 
-    def _add(self, figures: Iterable[Figure], at_s: float) -> None:
+    def _add(self, figures: Iterable[Figure], at_s: float, wall_s: float) -> None:
         for figure in figures:
             series = self._series.get(figure.name)
             if series is None:
                 series = Series(figure.unit, figure.scale, self._keep)
                 self._series[figure.name] = series
-            series.add(figure.value, at_s)
+            series.add(figure.value, at_s, wall_s)
 
 
 def _wire(value: float) -> int | float:

@@ -93,12 +93,12 @@ class Sampler:
         if self._failing:
             self._log.info("there are figures again")
         self._failing = False
-        now_s = self._clock.seconds()
+        now_s, wall_s = self._clock.seconds(), self._wall_s()
         here = {vm.uuid: vm for vm in vms}
         for number, (uuid, reading) in enumerate(counters.items(), 1):
-            self._machine(uuid).counted(reading, now_s)
+            self._machine(uuid).counted(reading, now_s, wall_s)
             if uuid in here:
-                self._take_what_is_said(here[uuid])
+                self._take_what_is_said(here[uuid], wall_s - now_s)
             if number % AT_ONCE == 0:
                 await pause(self._clock, 0)
         self._prune(here.keys(), counters.keys(), now_s)
@@ -111,14 +111,13 @@ class Sampler:
         history = self._machines.get(vm.uuid)
         if history is None:
             return []
-        offset_s = self._wall_s() - self._clock.seconds()
-        most = most or self._config.keep
-        return history.answer(vm.name, pattern, most, lambda at_s: at_s + offset_s)
+        return history.answer(vm.name, pattern, most or self._config.keep)
 
-    def _take_what_is_said(self, vm: Vm) -> None:
+    def _take_what_is_said(self, vm: Vm, wall_ahead_s: float) -> None:
         guest = self._guest_of(vm)
         if guest is not None and guest.figures:
-            self._machine(vm.uuid).said(guest.figures, guest.figures_s)
+            said_s = guest.figures_s
+            self._machine(vm.uuid).said(guest.figures, said_s, said_s + wall_ahead_s)
 
     def _machine(self, uuid: str) -> MachineHistory:
         return self._machines.setdefault(uuid, MachineHistory(self._config.keep))
