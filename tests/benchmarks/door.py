@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import argparse
 import base64
+import multiprocessing
 import socket
 import statistics
 import subprocess
 import sys
-import threading
-from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,16 @@ class Bench:
         stack.callback(echo.wait)
         stack.callback(echo.kill)
         assert echo.stdout is not None
+        assert self.open.process is not None
+        assert self.closed.process is not None
+        closed = psutil.Process(self.closed.process.pid)
+        self.processes = {
+            "bare echo": psutil.Process(echo.pid),
+            "anonymous": psutil.Process(self.open.process.pid),
+            "password": closed,
+            "token": closed,
+            "Unix socket": closed,
+        }
         pair = base64.b64encode(f"alice:{PASSWORD}".encode()).decode()
         self.call = request("getState", VM)
         self.ways: dict[str, tuple[Address, bytes]] = {
@@ -81,15 +91,20 @@ class Bench:
             "Unix socket": (str(self.closed.dir / "xmlrpc.sock"), self.call),
         }
 
-    def rates(self, rounds: int) -> dict[str, list[float]]:
-        """Return calls per second of each way, in turns."""
-        found: dict[str, list[float]] = {name: [] for name in self.ways}
+    def rates(self, rounds: int) -> dict[str, dict[str, list[float]]]:
+        """Return calls per second of each way, and processor time for one call, in turns."""
+        found: dict[str, dict[str, list[float]]] = {
+            name: {"per_s": [], "cpu_us": []} for name in self.ways
+        }
         for number in range(rounds + 1):
             for name, (address, call) in self.ways.items():
+                before_s = _cpu_s(self.processes[name])
                 got = load(address, call, clients=CLIENTS, seconds=self.seconds)
+                cpu_s = _cpu_s(self.processes[name]) - before_s
                 assert not got.refused, f"{name}: {got.refused} were refused"
                 if number:  # the first is for warming up
-                    found[name].append(got.rate)
+                    found[name]["per_s"].append(got.rate)
+                    found[name]["cpu_us"].append(cpu_s / got.answers * 1e6)
         return found
 
     def many(self) -> dict[str, dict[str, float]]:
@@ -103,21 +118,23 @@ class Bench:
     def attacks(self) -> dict[str, dict[str, Any]]:
         """Return another caller's waits, and the daemon's memory, idle and under each attack."""
         address = _address(self.open)
-        kinds: dict[str, Callable[[threading.Event], None]] = {
-            "256 MB body": lambda over: _again(over, address, _huge_body),
-            "1 MB entity body": lambda over: _again(over, address, _entity_body),
-            "1,000 slow connections": lambda over: _slow(over, address),
+        kinds = {
+            "256 MB body": _huge_bodies,
+            "1 MB entity body": _entity_bodies,
+            "1,000 slow connections": _slow,
         }
+        spawned = multiprocessing.get_context("spawn")
         found: dict[str, dict[str, Any]] = {"idle": self._other(address)}
         for name, attack in kinds.items():
-            over = threading.Event()
-            thread = threading.Thread(target=attack, args=(over,))
-            thread.start()
+            begun, over = spawned.Event(), spawned.Event()
+            attacker = spawned.Process(target=attack, args=(address, begun, over))
+            attacker.start()
             try:
+                assert begun.wait(60), name
                 found[name] = self._other(address)
             finally:
                 over.set()
-                thread.join()
+                attacker.join()
         return found
 
     def _other(self, address: Address) -> dict[str, Any]:
@@ -168,37 +185,40 @@ def _make_users(daemon: Daemon) -> str:
     return made.stdout.strip()
 
 
+def _cpu_s(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return float(times.user + times.system)
+
+
 def _address(daemon: Daemon) -> tuple[str, int]:
     host, port = daemon.url.split("/")[2].rpartition("@")[2].split(":")
     return host, int(port)
 
 
-def _again(
-    over: threading.Event, address: tuple[str, int], attack: Callable[[socket.socket], None]
-) -> None:
-    while not over.is_set():
-        with socket.create_connection(address, 30) as wire:
-            attack(wire)
-
-
-def _huge_body(wire: socket.socket) -> None:
+def _huge_bodies(address: tuple[str, int], begun: Event, over: Event) -> None:
     announced = attacks.head(f"Content-Length: {256 * attacks.MIB}")
-    attacks.send_endlessly(wire, announced, 256 * attacks.MIB)
+    while not over.is_set():
+        begun.set()
+        with socket.create_connection(address, 30) as wire:
+            attacks.send_endlessly(wire, announced, 256 * attacks.MIB)
 
 
-def _entity_body(wire: socket.socket) -> None:
-    wire.sendall(attacks.of_length(attacks.entity_body()))
-    assert b"document type" in wire.recv(1 << 16)
+def _entity_bodies(address: tuple[str, int], begun: Event, over: Event) -> None:
+    whole = attacks.of_length(attacks.entity_body())
+    while not over.wait(0.1):
+        begun.set()
+        with socket.create_connection(address, 30) as wire:
+            wire.sendall(whole)
+            assert b"document type" in wire.recv(1 << 16)
 
 
-def _slow(over: threading.Event, address: tuple[str, int]) -> None:
+def _slow(address: tuple[str, int], begun: Event, over: Event) -> None:
     with attacks.slow_connections(address, 1000, attacks.head()[:40]) as wires:
+        begun.set()
         while not over.wait(0.5):
             for wire in wires:
-                try:
+                with suppress(OSError):
                     wire.sendall(b"x")
-                except OSError:
-                    continue
 
 
 def _summary(got: Load) -> dict[str, float]:
@@ -212,12 +232,18 @@ def _summary(got: Load) -> dict[str, float]:
 
 def report(figures: dict[str, Any]) -> None:
     """Print what was measured as rows of tables."""
-    bare = statistics.median(figures["rates"]["bare echo"])
-    print(f"\n| getState, {CLIENTS} clients | calls/s | to the echo (wanted {WANTED}) |")
-    print("|---|---|---|")
-    for name, rates in figures["rates"].items():
-        median = statistics.median(rates)
-        print(f"| {name} | {median:.0f} | {median / bare:.2f} |")
+    medians = {
+        name: {kind: statistics.median(values) for kind, values in each.items()}
+        for name, each in figures["rates"].items()
+    }
+    bare = medians["bare echo"]
+    print(f"\n| getState, {CLIENTS} clients | calls/s | to the echo | CPU a call | to the echo |")
+    print("|---|---|---|---|---|")
+    for name, each in medians.items():
+        print(
+            f"| {name} | {each['per_s']:.0f} | {each['per_s'] / bare['per_s']:.2f} | "
+            f"{each['cpu_us']:.0f} µs | {bare['cpu_us'] / each['cpu_us']:.2f} |"
+        )
     print(f"\n| {MANY} clients at once | calls/s | refused | p50 | p99 |\n|---|---|---|---|---|")
     for name, each in figures["many"].items():
         print(
