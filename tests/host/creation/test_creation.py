@@ -43,9 +43,6 @@ class DiskHypervisor(FakeHypervisor):
 
 
 class CreationCase(SynchronousTestCase):
-    if not shutil.which("qemu-img"):
-        skip = "needs qemu-img"
-
     def setUp(self) -> None:
         self.hypervisor = DiskHypervisor()
         self.now(self.hypervisor.open(lambda _: None))
