@@ -225,7 +225,8 @@ class WholeApiTests(SynchronousTestCase):
         host = self.host
         cmd_id = host.runCmd(VM, "sleep", ["4711"])
         task_id = host.submit("waitCmd", [cmd_id, 3600])
-        self.assertIn(task_id, self.example("listTasks"))
+        self.assertIn(task_id, [task["id"] for task in host.listTasks()])
+        self.assertEqual(self.example("listTasks"), "running")
         self.ok("cancelTask", task_id=task_id)
         self.assertEqual(self.example("waitTask", task_id=task_id), "cancelled")
         task_id = self.example("submit")
