@@ -130,6 +130,21 @@ class OldClients:
         self.assertEqual((self.daemon.exchange / "out").read_text(), "line one\nline two\n")
         self.assertIsInstance(wrapper.cpu_time(), float)
 
+    def test_relative_names(self) -> None:
+        """The wrapper copies ./worker.py, runs ./worker.py, and brings out what it has left."""
+        wrapper = self.wrapper
+        wrapper.run_vm()
+        worker = self.daemon.exchange / "worker.sh"
+        worker.write_text('#!/bin/sh\nread -r line\necho "$1 $line" > vmctest-out\n')
+        worker.chmod(0o755)
+        (self.daemon.exchange / "vmctest-in").write_text("input\n")
+        wrapper.copy_to(str(worker), "./vmctest-worker.sh")
+        wrapper.copy_to("vmctest-in", "vmctest-in")
+        results = wrapper.run("./vmctest-worker.sh", " 5", "vmctest-in")
+        self.assertEqual((results["exitCodeOrSignal"], results["err"]), (0, ""))
+        wrapper.copy_from("vmctest-out", "vmctest-out")
+        self.assertEqual((self.daemon.exchange / "vmctest-out").read_text(), " 5 input\n")
+
     def test_literals(self) -> None:
         """Env and path as strings that hold Python literals, as the guest once evaluated them."""
         self.wrapper.run_vm()

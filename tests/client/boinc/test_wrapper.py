@@ -147,6 +147,19 @@ class WrapperTests(SynchronousTestCase):
         self.done(self.slot.run())
         self.assertIn("the checkpoint boinc_5 is gone", self.slot.said)
 
+    def test_checkpoints_take_long(self):
+        """Between two there is work for as long as the period, however long they take."""
+        real = self.world.do_takeSnapshot
+
+        def slow(*words):
+            real(*words)
+            self.world.now_s += 1000.0  # and the guest stands still
+
+        self.world.do_takeSnapshot = slow
+        self.done(self.slot.run())
+        self.assertLess(self.world.calls.count("takeSnapshot"), 8)
+        self.assertLess(self.slot.progress.work.elapsed_s, 60)
+
     def test_checkpoint_fails(self):
         """A snapshot that fails is no failure of the job; the next is tried when it is due."""
         self.world.faults["takeSnapshot"] = [fault("HYPERVISOR_ERROR", "no space")]

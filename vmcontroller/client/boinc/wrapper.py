@@ -110,6 +110,9 @@ class Wrapper:
             in_vain = action == self._last
             self._last = action
             self.progress = parts.doing.do(action, self.progress)
+            if not isinstance(action, Idle):
+                # What was done is no work: or where snapshots take long there would be little else.
+                self._turned_s = self._now_s()
             if isinstance(action, Leave) and seen.vm_state in AT_REST:
                 status = self.status()
                 parts.link.report(replace(status, checkpoint_cpu_s=status.cpu_s))
