@@ -8,6 +8,7 @@ from __future__ import annotations
 import atexit
 import io
 import os
+import re
 import shutil
 import socket
 import stat
@@ -15,6 +16,7 @@ import xmlrpc.client
 from pathlib import Path
 from typing import Any
 
+import libvirt
 from PIL import Image
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -83,6 +85,27 @@ class RealScreenTests(SynchronousTestCase):
             colours = image.convert("RGB").getcolors(2**24)
         assert colours is not None
         self.assertGreater(len(colours), 1)
+
+    def test_open_display_of_others(self) -> None:
+        """A VM that others gave a display on a network, without a password, is told to be open."""
+        connection = libvirt.open("qemu:///system")
+        self.addCleanup(connection.close)
+        networks = connection.networkLookupByName("default").XMLDesc(0)
+        address = re.search(r"<ip address='([\d.]+)'", networks).group(1)
+        for password, is_open in (("", True), ("passwd='secret'", False)):
+            domain = connection.createXML(
+                f"<domain type='qemu'><name>{VM} of others</name>"
+                "<memory unit='MiB'>16</memory><os><type arch='x86_64'>hvm</type></os><devices>"
+                f"<graphics type='vnc' autoport='yes' {password}>"
+                f"<listen type='address' address='{address}'/></graphics></devices></domain>"
+            )
+            try:
+                display = self.api.getDisplay(domain.UUIDString())
+            finally:
+                domain.destroy()
+            self.assertEqual((display["host"], display["open"]), (address, is_open))
+            self.assertEqual(bool(display["password"]), not is_open)
+            self.assertGreaterEqual(display["port"], 5900)
 
     def test_console(self) -> None:
         """The agent's lines are in it and the kernel's; what is written now comes next."""

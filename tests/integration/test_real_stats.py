@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import libvirt
 import psutil
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -150,6 +151,21 @@ class RealStatsTests(SynchronousTestCase):
         finally:
             source.unlink()
             self.daemon.run(VM, "rm", "-f", "/root/big")
+
+    def test_balloon_of_others(self) -> None:
+        """The balloon of a VM that others made, and that nobody counts, is counted from now on."""
+        connection = libvirt.open("qemu:///system")
+        self.addCleanup(connection.close)
+        domain = connection.createXML(
+            f"<domain type='qemu'><name>{VM} of others</name><memory unit='MiB'>16</memory>"
+            "<os><type arch='x86_64'>hvm</type></os>"
+            "<devices><memballoon model='virtio'/></devices></domain>"
+        )
+        try:
+            self.assertNotIn("<stats", domain.XMLDesc(0))
+            until(lambda: "<stats period='10'/>" in domain.XMLDesc(0), "it is counted")
+        finally:
+            domain.destroy()
 
     def test_stuck_machine(self) -> None:
         """While QEMU is stopped the others' figures go on, and its own come back after it."""
