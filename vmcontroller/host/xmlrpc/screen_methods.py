@@ -35,7 +35,7 @@ SCREEN_METHODS: Final = (
         answer="A PNG. A screen of more than 4 Mi pixels is made smaller, one of more than 16 Mi "
         "is refused.",
         doc="Take a picture of what is on a VM's screen.",
-        example="open('screen.png', 'wb').write(host.takeScreenshot('worker 1').data)",
+        example="host.takeScreenshot('worker 1').data",
     ),
     Method(
         name="getConsoleLog",
