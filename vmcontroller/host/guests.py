@@ -92,7 +92,7 @@ class Guests:
         return True
 
     def note(self, guest: GuestId, **news: float | Mapping[str, float]) -> None:
-        """Put `load`, `figures`, `latency_s` and the like into the record of a guest that is there."""
+        """Put `load`, `figures` and the like into the record of a guest that is there."""
         record = self._guests.get(guest)
         if record is not None:
             self._guests[guest] = replace(record, **news)  # type: ignore[arg-type]
