@@ -111,7 +111,7 @@ def _wire(value: float) -> int | float:
 def _shown(values: list[float], series: Series) -> str:
     """Write values as VirtualBox' own collector of figures did, for clients of old."""
     if series.scale == 1:
-        texts = [f"{value:.0f} {series.unit}" for value in values]
+        texts = [f"{value:.0f} {series.unit}".rstrip() for value in values]
     else:
         texts = [f"{value / series.scale:.2f}{series.unit}" for value in values]
     return f"[{', '.join(texts)}]"
