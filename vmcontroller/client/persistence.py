@@ -26,8 +26,7 @@ TEMPORARY: Final = (ConnectionLost, GuestUnreachable, NotConnected, Unreachable)
 class Persistence:
     """Tries again after what may be over soon, until nothing has got on for PATIENCE_S."""
 
-    def __init__(self, patience_s: float = PATIENCE_S) -> None:
-        self._patience_s = patience_s
+    def __init__(self) -> None:
         self._rest = Patience()
         self._failing_since_s: float | None = None
         self._begun = False
@@ -64,6 +63,6 @@ class Persistence:
             raise error  # who was never there is not waited for: that is `wait_ready`
         if self._failing_since_s is None:
             self._failing_since_s = now_s
-        if now_s - self._failing_since_s >= self._patience_s:
+        if now_s - self._failing_since_s >= PATIENCE_S:
             raise error
         self._rest.rest(PAUSE_S)
