@@ -121,6 +121,25 @@ class DiskTests(AuditCase):
         self.clock.advance(RETRY_S)
         self.assertEqual([line["method"] for line in self.lines()], list("012"))
 
+    def test_half_a_line(self):
+        """What a disk took half of before it was full is taken back: no line is cut in two."""
+        self.log.begins(ALICE, "whole", {}).ends("ok")
+        write, left = os.write, [20]
+
+        def almost_full(descriptor, octets):
+            if not left[0]:
+                raise OSError(28, "No space left")
+            taken = write(descriptor, bytes(octets)[: left[0]])
+            left[0] -= taken
+            return taken
+
+        patched = self.patch(os, "write", almost_full)
+        self.log.begins(ALICE, "halved", {}).ends("ok")
+        self.assertEqual([line["method"] for line in self.lines()], ["whole"])
+        patched.restore()
+        self.clock.advance(RETRY_S)
+        self.assertEqual([line["method"] for line in self.lines()], ["whole", "halved"])
+
     def test_bounded(self):
         """More lines than can wait are lost, not memory."""
         threads, self.threads = self.threads, lambda *_: fail(OSError(28, "No space left"))
