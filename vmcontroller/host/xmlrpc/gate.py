@@ -52,8 +52,7 @@ class RequestHead(Protocol):
     """What of a request is there before its body (twisted.web.http.Request)."""
 
     @property
-    def requestHeaders(self) -> Any:
-        ...
+    def requestHeaders(self) -> Any: ...
 
 
 Verdict = Caller | Refusal
