@@ -67,8 +67,8 @@ def running() -> Daemon:
         (folder / "token").write_text(said)
         (folder / "password").write_text("alice's password\n")
         (folder / "password").chmod(0o600)
-        daemon.start()
         atexit.register(stop, daemon)
+        daemon.start()
         _running.append(daemon)
     return _running[0]
 
@@ -86,7 +86,8 @@ def passwd(daemon: Daemon, *words: str, stdin: str = "") -> str:
 
 def stop(daemon: Daemon) -> None:
     """Stop it; it has made no VM."""
-    daemon.terminate()
+    if daemon.process is not None:
+        daemon.terminate()
     shutil.rmtree(daemon.dir)
 
 

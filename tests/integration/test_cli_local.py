@@ -31,8 +31,9 @@ _running: list[Daemon] = []
 def running() -> Daemon:
     """Return one daemon for all tests of this module."""
     if not _running:
-        daemon = Daemon("local", broker=f"{{port: {free_port()}}}").start()
+        daemon = Daemon("local", broker=f"{{port: {free_port()}}}")
         atexit.register(daemon.stop)
+        daemon.start()
         _running.append(daemon)
     return _running[0]
 

@@ -33,8 +33,9 @@ def running() -> Daemon:
             "libvirt",
             config="guests: {stop_timeout: 120}\n",
             broker=f"{{port: {free_port()}}}",
-        ).start()
+        )
         atexit.register(daemon.stop)
+        daemon.start()
         _running.append(daemon)
         disk = daemon.dir / "disk.qcow2"
         shutil.copyfile(Path(os.environ["VMCONTROLLER_TEST_IMAGE"]) / "disk.qcow2", disk)
