@@ -63,6 +63,7 @@ class TableTests(SynchronousTestCase):
                 13: "BAD_IMAGE",
                 14: "IMAGE_IN_USE",
                 15: "NO_SUCH_COMMAND",
+                16: "NO_SUCH_TASK",
                 17: "NO_SUCH_TRANSFER",
                 18: "NO_SUCH_SNAPSHOT",
                 19: "SNAPSHOT_EXISTS",
