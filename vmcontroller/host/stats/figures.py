@@ -24,6 +24,9 @@ PERCENT: Final = "%"
 LARGEST_WORD: Final = float(2**53)
 """Beyond it a double is not exact; a guest that claims more is not believed."""
 
+APART_S: Final = 0.1
+"""Two readings that are closer together say nothing of a rate."""
+
 GUEST_FIGURES: Final[Mapping[str, tuple[str, int]]] = {
     "cpu": (PERCENT, 100),
     "load1": ("", 100),
@@ -61,7 +64,7 @@ def host_figures(before: Counters | None, now: Counters) -> Iterator[Figure]:
     for name, nic in sorted(now.nics.items()):
         yield Figure(f"net.{name}.rx_bytes", BYTES, 1, nic.rx_bytes)
         yield Figure(f"net.{name}.tx_bytes", BYTES, 1, nic.tx_bytes)
-    if before is not None and before.run == now.run and now.at_s > before.at_s:
+    if before is not None and before.run == now.run and now.at_s - before.at_s >= APART_S:
         yield from _rates(before, now)
 
 
