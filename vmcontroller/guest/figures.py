@@ -16,7 +16,7 @@ def parse_cpu(text: str) -> tuple[int, int]:
 
     What the hypervisor gave to others (`steal`) is not this guest's work. Raises ValueError.
     """
-    name, *numbers = text.split("\n", 1)[0].split()
+    name, *numbers = text.split("\n", 1)[0].split() or [""]
     # user nice system idle iowait irq softirq steal; what guests of this guest use is in user.
     ticks = [int(number) for number in numbers[:8]]
     if name != "cpu" or len(ticks) < 4:
@@ -30,7 +30,7 @@ def parse_memory(text: str) -> Mapping[str, float]:
     for line in text.splitlines():
         name, _, value = line.partition(":")
         if name in {"MemTotal", "MemFree", "MemAvailable"}:
-            said[name] = int(value.split()[0])
+            said[name] = int(value.removesuffix("kB"))
     figures = {}
     for name, key in (("MemTotal", "total"), ("MemFree", "free"), ("MemAvailable", "available")):
         if name in said:
@@ -52,7 +52,7 @@ class Figures:
         """Return the figures by their names; what can't be read is left out."""
         figures: dict[str, float] = {}
         with contextlib.suppress(OSError, ValueError):
-            figures["load1"] = float(self._text("loadavg").split()[0])
+            figures["load1"] = float(self._text("loadavg").partition(" ")[0])
         with contextlib.suppress(OSError, ValueError):
             figures |= parse_memory(self._text("meminfo"))
         with contextlib.suppress(OSError, ValueError):
