@@ -19,7 +19,7 @@ from xmlrpc.client import Binary, Fault
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.integration.daemon import DEADLINE_S, Daemon, until
-from tests.integration.whole_api import EXAMPLE_VM, Examples, Noting
+from tests.integration.real.whole_api import EXAMPLE_VM, Examples, Noting
 from vmcontroller.host.xmlrpc.introspection import unique
 from vmcontroller.host.xmlrpc.table import METHODS
 
