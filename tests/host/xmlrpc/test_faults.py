@@ -20,6 +20,8 @@ from vmcontroller.host.xmlrpc.faults import FAMILIES, PUBLISHED, expected_fault
 def import_everything():
     """Import every module, so that every error class exists; libvirt's binding may be absent."""
     for module in pkgutil.walk_packages(vmcontroller.__path__, "vmcontroller."):
+        if module.name.endswith(".__main__"):  # a program, and none that others import
+            continue
         try:
             importlib.import_module(module.name)
         except ImportError as error:
