@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
 from pathlib import Path
 
@@ -42,6 +43,20 @@ class SpawnTests(SynchronousTestCase):
             # The C library has 32 and 33 for itself, and sees to it that nobody is hurt by them.
             text = out.read().decode().replace("SigIgn:\t000000018", "SigIgn:\t000000000")
             return os.waitstatus_to_exitcode(status), text
+
+    def test_nothing_is_ignored(self) -> None:
+        """What was started by nohup ignores signals; what it starts can be sent them."""
+        numbers = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT)
+        before = [signal.signal(number, signal.SIG_IGN) for number in numbers]
+        try:
+            spawning.seal()
+            for sealed in (True, False):
+                code, text = self.run_it("grep", "SigIgn", "/proc/self/status", sealed=sealed)
+                self.assertEqual((code, int(text.split()[1], 16)), (0, 0), text)
+            os.kill(os.getpid(), signal.SIGHUP)  # it hurts this process no more than before
+        finally:
+            for number, was in zip(numbers, before, strict=True):
+                signal.signal(number, was)
 
     def test_the_same_both_ways(self) -> None:
         """Environment, streams, arguments, session, ignored signals and descriptors are equal."""

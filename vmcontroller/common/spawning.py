@@ -69,11 +69,18 @@ class Launch:
 
 
 def seal() -> None:
-    """See to it that no descriptor above 2 that this process was given is inherited from it."""
+    """See to it that neither a descriptor above 2 that this process was given is inherited from it,
+    nor that it ignores a signal, as what was started by nohup or behind a shell's & does: who asks
+    for that signal to be sent means it. Main thread only.
+    """
     for name in os.listdir("/proc/self/fd"):
         if int(name) > 2:
             with contextlib.suppress(OSError):
                 os.set_inheritable(int(name), False)
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            # Still without effect here; but an exec makes the default of what is handled.
+            signal.signal(number, lambda _number, _frame: None)
 
 
 def spawn(launch: Launch) -> int:
