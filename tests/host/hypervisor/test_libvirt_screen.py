@@ -21,6 +21,7 @@ from vmcontroller.host.hypervisor.libvirt.screen import (
     add_screen,
     console_log_of,
     display_of,
+    with_own_console_log,
 )
 from vmcontroller.host.hypervisor.screen import Display
 
@@ -117,6 +118,19 @@ class ConsoleTests(SynchronousTestCase):
         self.assertEqual(console_log_of(domain("<serial type='pty'/><console/>")), "")
         only = "<console type='pty'><log file='/x'/><target type='virtio'/></console>"
         self.assertEqual(console_log_of(domain(only)), "/x")
+
+    def test_log_of_a_clone(self):
+        """Two machines can't keep their consoles in one file: a copied definition gets its own."""
+        own, other = (f"{digit * 8}-1111-1111-1111-111111111111" for digit in "ab")
+
+        def definition(name):
+            log = f"<serial type='pty'><log file='/var/x/{name}.log' append='on'/></serial>"
+            return f"<domain><uuid>{own}</uuid><devices>{log}</devices></domain>"
+
+        changed = with_own_console_log(definition(other))
+        self.assertEqual(console_log_of(changed), f"/var/x/{own}.log")
+        for kept in (own, "somebodys", f"{other}-2"):
+            self.assertIsNone(with_own_console_log(definition(kept)))
 
     def test_only_bounded_logs(self) -> None:
         """Where libvirt is told to let QEMU write files itself there are none."""

@@ -192,6 +192,8 @@ class SessionTests(SynchronousTestCase):
 
     def test_network_is_cut(self) -> None:
         """Half-open connections are noticed, and the guest is back when its network is."""
+        self.restart_agent()  # it comes over the network; before it may have found the channel
+        self.answers()
         mac = self.guest()["id"].lower()
         virsh("domif-setlink", VM, mac, "down")
         gone_or_another = self.guest()["epoch"]

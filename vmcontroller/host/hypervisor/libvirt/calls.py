@@ -18,7 +18,13 @@ import libvirt
 from vmcontroller.common.credentials import Credential
 from vmcontroller.common.errors import InvalidState, NoSuchVM, VMExists
 from vmcontroller.host.hypervisor.base import AgentAddress, Vm, VmState
-from vmcontroller.host.hypervisor.libvirt import domain_told, domain_view, domain_xml, host_xml
+from vmcontroller.host.hypervisor.libvirt import (
+    domain_told,
+    domain_view,
+    domain_xml,
+    host_xml,
+    screen,
+)
 from vmcontroller.host.hypervisor.libvirt.broker_address import broker_for
 from vmcontroller.host.hypervisor.libvirt.drivers import Driver
 from vmcontroller.host.hypervisor.libvirt.states import vm_state
@@ -231,7 +237,8 @@ def tell(connection: Any, credential: Credential) -> Operation:
 
 
 def _redefine(connection: Any, text: str, told: Mapping[str, str]) -> None:
-    changed = domain_told.with_told(text, told)
+    own = screen.with_own_console_log(text)
+    changed = domain_told.with_told(own or text, told) or own
     if changed is not None:
         connection.defineXML(changed)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import xml.etree.ElementTree as ET
+from pathlib import PurePosixPath
 from typing import Final
 
 from vmcontroller.host.hypervisor.libvirt.domain_told import add
@@ -15,6 +17,8 @@ the channels: `/var/lib/libvirt/qemu/domain-ID-NAME/vnc.sock`. Where the name ne
 characters outside of the Basic Multilingual Plane do) there is a screen and no display."""
 
 KINDS: Final = ("vnc", "spice")
+
+_UUID_LOG = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\.log")
 
 
 def add_screen(devices: ET.Element, name: str, *, is_pc: bool) -> None:
@@ -96,3 +100,20 @@ def console_log_of(text: str) -> str:
         if log is not None:
             return log.get("file", "")
     return ""
+
+
+def with_own_console_log(text: str) -> str | None:
+    """Return the definition of a clone with a console log of its own; None where it has one.
+
+    Who copies a definition copies the name of the file, and of two machines that write to the same
+    one libvirt starts the first only. Files that are not named by a UUID are somebody else's.
+    """
+    domain = ET.fromstring(text)  # noqa: S314 - libvirt's own, on a trusted connection
+    uuid = domain.findtext("uuid", "")
+    changed = False
+    for log in domain.iterfind("devices/*/log"):
+        place = PurePosixPath(log.get("file", ""))
+        if uuid and _UUID_LOG.fullmatch(place.name) and place.stem != uuid:
+            log.set("file", str(place.with_name(f"{uuid}.log")))
+            changed = True
+    return ET.tostring(domain, encoding="unicode") if changed else None
