@@ -11,14 +11,8 @@ from twisted.trial.unittest import TestCase
 
 from tests.contract.hypervisor_fixture import DEADLINE_S, Events, Fixture
 from vmcontroller.common.errors import InvalidState
-from vmcontroller.host.hypervisor.base import (
-    AgentAddress,
-    Capability,
-    Hypervisor,
-    Vm,
-    VmChanged,
-    VmState,
-)
+from vmcontroller.host.hypervisor.base import AgentAddress, Capability, Hypervisor, Vm, VmChanged
+from vmcontroller.host.hypervisor.vm_state import VmState
 
 
 class ContractCase(TestCase):

@@ -18,7 +18,7 @@ from tests.contract.options import OptionsContract
 from tests.contract.saving import SavingContract
 from tests.contract.snapshots import SnapshotContract
 from tests.contract.states import StatesContract
-from vmcontroller.host.hypervisor.base import VmState
+from vmcontroller.host.hypervisor.vm_state import VmState
 
 
 class HypervisorContract(

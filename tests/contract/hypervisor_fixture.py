@@ -7,8 +7,9 @@ from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
 
-from vmcontroller.host.hypervisor.base import Hypervisor, Vm, VmChanged, VmState
+from vmcontroller.host.hypervisor.base import Hypervisor, Vm, VmChanged
 from vmcontroller.host.hypervisor.specification import VmSpec
+from vmcontroller.host.hypervisor.vm_state import VmState
 
 DEADLINE_S = 120
 """No honest machine reaches it."""

@@ -9,8 +9,9 @@ from twisted.internet.defer import Deferred, gatherResults
 from tests.contract.case import ContractCase
 from vmcontroller.common.credentials import Credential
 from vmcontroller.common.errors import BadArgument, NoSuchVM, Unsupported, VMExists
-from vmcontroller.host.hypervisor.base import Vm, VmState
+from vmcontroller.host.hypervisor.base import Vm
 from vmcontroller.host.hypervisor.specification import VmSpec
+from vmcontroller.host.hypervisor.vm_state import VmState
 
 HOSTILE_NAMES = (
     "two words",

@@ -14,8 +14,9 @@ from vmcontroller.common.errors import (
     Unsupported,
     VMControllerError,
 )
-from vmcontroller.host.hypervisor.base import Capability, VmState
+from vmcontroller.host.hypervisor.base import Capability
 from vmcontroller.host.hypervisor.specification import DirectBoot
+from vmcontroller.host.hypervisor.vm_state import VmState
 
 
 class OpeningContract(ContractCase):

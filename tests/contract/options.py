@@ -8,8 +8,9 @@ from typing import Any
 
 from tests.contract.case import ContractCase
 from vmcontroller.common.errors import NoSuchVM, Unsupported
-from vmcontroller.host.hypervisor.base import Capability, Vm, VmState
+from vmcontroller.host.hypervisor.base import Capability, Vm
 from vmcontroller.host.hypervisor.specification import DiskImage, ExtraDisk
+from vmcontroller.host.hypervisor.vm_state import VmState
 
 MISSING = DiskImage(path="/no/such/disk.qcow2", format="qcow2")
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from tests.contract.case import ContractCase
 from vmcontroller.common.errors import InvalidState, NoSuchVM, Unsupported
-from vmcontroller.host.hypervisor.base import Capability, Vm, VmState
+from vmcontroller.host.hypervisor.base import Capability, Vm
+from vmcontroller.host.hypervisor.vm_state import VmState
 
 
 class SavingContract(ContractCase):

@@ -12,8 +12,9 @@ from vmcontroller.common.errors import (
     SnapshotExists,
     Unsupported,
 )
-from vmcontroller.host.hypervisor.base import Capability, Vm, VmState
+from vmcontroller.host.hypervisor.base import Capability, Vm
 from vmcontroller.host.hypervisor.snapshots import Node, Snapshot, current, depth_first, tree
+from vmcontroller.host.hypervisor.vm_state import VmState
 
 HOSTILE_SNAPSHOTS = (*HOSTILE_NAMES, "n" * 1000, "1", "0", "42", "a\r\nb", "ж" * 100, "--", "x.xml")
 HOSTILE_DESCRIPTIONS = (

@@ -10,7 +10,8 @@ from twisted.internet.defer import Deferred, gatherResults
 from tests.contract.case import ContractCase
 from tests.contract.hypervisor_fixture import DEADLINE_S
 from vmcontroller.common.errors import InvalidState, Unsupported
-from vmcontroller.host.hypervisor.base import Capability, Vm, VmState
+from vmcontroller.host.hypervisor.base import Capability, Vm
+from vmcontroller.host.hypervisor.vm_state import VmState
 
 
 class StatesContract(ContractCase):

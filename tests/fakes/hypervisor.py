@@ -23,10 +23,10 @@ from vmcontroller.host.hypervisor.base import (
     VmChanged,
     VmDetails,
     VmDisk,
-    VmState,
 )
 from vmcontroller.host.hypervisor.needs import check_supported
 from vmcontroller.host.hypervisor.specification import NETWORKS, VmSpec
+from vmcontroller.host.hypervisor.vm_state import VmState
 from vmcontroller.host.names import check_new_name
 
 OFF = (VmState.POWERED_OFF, VmState.ABORTED, VmState.SAVED)

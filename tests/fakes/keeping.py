@@ -7,8 +7,9 @@ from dataclasses import dataclass, field, replace
 from itertools import count
 
 from vmcontroller.common.errors import NoSuchSnapshot, SnapshotExists, Unsupported
-from vmcontroller.host.hypervisor.base import Vm, VmChanged, VmState
+from vmcontroller.host.hypervisor.base import Vm, VmChanged
 from vmcontroller.host.hypervisor.snapshots import Snapshot, check_new_name, current
+from vmcontroller.host.hypervisor.vm_state import VmState
 
 STILL = (VmState.POWERED_OFF, VmState.ABORTED, VmState.RUNNING, VmState.PAUSED)
 

@@ -12,7 +12,8 @@ from tests.fakes.hypervisor import FakeHypervisor
 from vmcontroller.common.errors import HypervisorError, HypervisorUnreachable, NotConnected
 from vmcontroller.host.adoption import LOOK_AGAIN_S, Adoption
 from vmcontroller.host.directory import Directory
-from vmcontroller.host.hypervisor.base import Vm, VmChanged, VmState
+from vmcontroller.host.hypervisor.base import Vm, VmChanged
+from vmcontroller.host.hypervisor.vm_state import VmState
 from vmcontroller.host.identity.credentials import Credentials
 from vmcontroller.host.identity.identities import identity_of
 

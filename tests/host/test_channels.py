@@ -26,7 +26,8 @@ from vmcontroller.host.broker.limits import BrokerLimits
 from vmcontroller.host.broker.rights import Principal, Role
 from vmcontroller.host.broker.vm_rights import VmRights
 from vmcontroller.host.channels import LOOK_DELAY_S, LOOK_RETRY_S, AnsweringPort, Channels
-from vmcontroller.host.hypervisor.base import Vm, VmChanged, VmState
+from vmcontroller.host.hypervisor.base import Vm, VmChanged
+from vmcontroller.host.hypervisor.vm_state import VmState
 
 VM = Vm(
     uuid="5d3a7e1c-0000-4000-8000-000000000001",

@@ -25,7 +25,8 @@ from vmcontroller.common.words.presence import (
     Pong,
     StillAlive,
 )
-from vmcontroller.host.hypervisor.base import Vm, VmState
+from vmcontroller.host.hypervisor.base import Vm
+from vmcontroller.host.hypervisor.vm_state import VmState
 
 ONE = guest_id("52:54:00:00:00:01")
 TWO = guest_id("52:54:00:00:00:02")

@@ -10,7 +10,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from vmcontroller.common.errors import DeadlinePassed, HypervisorUnreachable, NoSuchVM
 from vmcontroller.host.directory import Directory
-from vmcontroller.host.hypervisor.base import Vm, VmChanged, VmState
+from vmcontroller.host.hypervisor.base import Vm, VmChanged
+from vmcontroller.host.hypervisor.vm_state import VmState
 
 ONE = Vm(
     uuid="11111111-1111-4111-8111-111111111111",

@@ -22,7 +22,7 @@ from vmcontroller.common.model import CommandResult
 from vmcontroller.common.stomp.client import Message
 from vmcontroller.common.words.commands import CmdResult, CmdStarted
 from vmcontroller.common.words.running import CmdSignalled, CmdUsage
-from vmcontroller.host.hypervisor.base import VmState
+from vmcontroller.host.hypervisor.vm_state import VmState
 from vmcontroller.host.operations.vms import SHUTDOWN_REPEAT_S
 from vmcontroller.host.requests import CreateOptions
 

@@ -20,7 +20,7 @@ from vmcontroller.common.stomp.client import Message
 from vmcontroller.common.words.commands import CmdOutput, CmdResult
 from vmcontroller.common.words.presence import Descriptor, Hello
 from vmcontroller.host.events.log import Wanted
-from vmcontroller.host.hypervisor.base import VmState
+from vmcontroller.host.hypervisor.vm_state import VmState
 from vmcontroller.host.operations.snapshots import DEPTH_MAX, SLEEPS_WITHIN_S
 
 

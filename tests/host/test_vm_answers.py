@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from vmcontroller.host.hypervisor.base import Vm, VmDetails, VmDisk, VmState
+from vmcontroller.host.hypervisor.base import Vm, VmDetails, VmDisk
+from vmcontroller.host.hypervisor.vm_state import VmState
 from vmcontroller.host.vm_answers import vm_answer
 
 

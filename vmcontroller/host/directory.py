@@ -14,7 +14,8 @@ from twisted.internet.interfaces import IReactorTime
 
 from vmcontroller.common.errors import BadArgument, DeadlinePassed, NoSuchVM
 from vmcontroller.common.model import guest_id
-from vmcontroller.host.hypervisor.base import Hypervisor, Vm, VmChanged, VmState
+from vmcontroller.host.hypervisor.base import Hypervisor, Vm, VmChanged
+from vmcontroller.host.hypervisor.vm_state import VmState
 from vmcontroller.host.identity.identities import identity_of
 
 

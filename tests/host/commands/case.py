@@ -21,7 +21,8 @@ from vmcontroller.host.commands.commands import Commands
 from vmcontroller.host.commands.record import Command, StdinState
 from vmcontroller.host.commands.world import CommandWorld
 from vmcontroller.host.guests import Guest
-from vmcontroller.host.hypervisor.base import Vm, VmState
+from vmcontroller.host.hypervisor.base import Vm
+from vmcontroller.host.hypervisor.vm_state import VmState
 from vmcontroller.host.transfers.roots import AllowedRoots
 
 GUEST = guest_id("52:54:00:00:00:01")

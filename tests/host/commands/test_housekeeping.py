@@ -9,7 +9,8 @@ from vmcontroller.common.errors import HypervisorUnreachable
 from vmcontroller.host.commands.absences import Absences
 from vmcontroller.host.commands.housekeeping import Housekeeping
 from vmcontroller.host.commands.record import CommandState
-from vmcontroller.host.hypervisor.base import Vm, VmState
+from vmcontroller.host.hypervisor.base import Vm
+from vmcontroller.host.hypervisor.vm_state import VmState
 
 
 class AbsencesTests(SynchronousTestCase):

@@ -37,7 +37,8 @@ from vmcontroller.host.commands.output import INLINE_BYTES
 from vmcontroller.host.commands.record import CommandState
 from vmcontroller.host.commands.world import CommandWorld
 from vmcontroller.host.guests import Guest
-from vmcontroller.host.hypervisor.base import Vm, VmState
+from vmcontroller.host.hypervisor.base import Vm
+from vmcontroller.host.hypervisor.vm_state import VmState
 
 GUEST = guest_id("52:54:00:00:00:01")
 VM = Vm(uuid="u", name="vm", state=VmState.RUNNING, macs=(GUEST,))

@@ -32,7 +32,8 @@ from vmcontroller.common.spawning import StartFailed, StartProblem
 from vmcontroller.host.creation.creation import Creation
 from vmcontroller.host.creation.made_files import RECORD, Stage
 from vmcontroller.host.creation.programs import Ended
-from vmcontroller.host.hypervisor.base import AgentAddress, Capability, Vm, VmDisk, VmState
+from vmcontroller.host.hypervisor.base import AgentAddress, Capability, Vm, VmDisk
+from vmcontroller.host.hypervisor.vm_state import VmState
 from vmcontroller.host.requests import CreateOptions, DiskOptions
 
 

@@ -12,8 +12,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.fakes.hypervisor import FakeHypervisor
 from tests.host.wiring import creation_of
 from vmcontroller.common.errors import ImageInUse
-from vmcontroller.host.hypervisor.base import Capability, Vm, VmDisk, VmState
+from vmcontroller.host.hypervisor.base import Capability, Vm, VmDisk
 from vmcontroller.host.hypervisor.specification import VmSpec
+from vmcontroller.host.hypervisor.vm_state import VmState
 from vmcontroller.host.requests import CreateOptions, DiskOptions
 
 

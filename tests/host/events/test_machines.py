@@ -5,7 +5,8 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from vmcontroller.host.events.machines import Machines
-from vmcontroller.host.hypervisor.base import Vm, VmChanged, VmState
+from vmcontroller.host.hypervisor.base import Vm, VmChanged
+from vmcontroller.host.hypervisor.vm_state import VmState
 
 RUNNING, OFF = VmState.RUNNING, VmState.POWERED_OFF
 

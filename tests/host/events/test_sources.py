@@ -17,7 +17,8 @@ from vmcontroller.host.conversation import Conversation
 from vmcontroller.host.events.events import Events
 from vmcontroller.host.events.log import Kind, Wanted
 from vmcontroller.host.events.sources import Sources
-from vmcontroller.host.hypervisor.base import Vm, VmChanged, VmState
+from vmcontroller.host.hypervisor.base import Vm, VmChanged
+from vmcontroller.host.hypervisor.vm_state import VmState
 from vmcontroller.host.transfers.request import CopyRequest, Direction, Record, State
 
 GUEST = GuestId("52:54:00:00:00:01")

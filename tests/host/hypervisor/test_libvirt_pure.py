@@ -16,7 +16,7 @@ from vmcontroller.common.errors import (
     NoSuchVM,
     VMExists,
 )
-from vmcontroller.host.hypervisor.base import AgentAddress, Capability, VmState
+from vmcontroller.host.hypervisor.base import AgentAddress, Capability
 from vmcontroller.host.hypervisor.libvirt.broker_address import broker_for
 from vmcontroller.host.hypervisor.libvirt.domain_xml import DomainPlan
 from vmcontroller.host.hypervisor.libvirt.drivers import driver_of
@@ -25,6 +25,7 @@ from vmcontroller.host.hypervisor.libvirt.host_xml import host_facts, network_ad
 from vmcontroller.host.hypervisor.libvirt.plan import MAX_NAME_BYTES, check_name, plan
 from vmcontroller.host.hypervisor.libvirt.states import event_state, vm_state
 from vmcontroller.host.hypervisor.specification import DirectBoot, DiskImage, VmSpec
+from vmcontroller.host.hypervisor.vm_state import VmState
 
 CAPABILITIES = """<capabilities><host><cpu><arch>x86_64</arch></cpu></host>
   <guest><os_type>hvm</os_type><arch name='i686'><emulator>/q32</emulator>

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as some
 from twisted.trial.unittest import SynchronousTestCase
 
-from vmcontroller.host.hypervisor.base import VmState
 from vmcontroller.host.hypervisor.libvirt.snapshot_xml import build, hindrance, named, parse
+from vmcontroller.host.hypervisor.vm_state import VmState
 
 DISK = "<disk type='file' device='{device}'><driver type='{kind}'/><source file='/d/{kind}'/>{more}"
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import libvirt
 from twisted.trial.unittest import SynchronousTestCase
 
-from vmcontroller.host.hypervisor.base import Vm, VmChanged, VmState
+from vmcontroller.host.hypervisor.base import Vm, VmChanged
 from vmcontroller.host.hypervisor.libvirt.tracker import DomainEvent, Tracker
+from vmcontroller.host.hypervisor.vm_state import VmState
 
 DEFINED = libvirt.VIR_DOMAIN_EVENT_DEFINED
 UNDEFINED = libvirt.VIR_DOMAIN_EVENT_UNDEFINED

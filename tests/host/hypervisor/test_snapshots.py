@@ -7,7 +7,6 @@ from hypothesis import strategies as some
 from twisted.trial.unittest import SynchronousTestCase
 
 from vmcontroller.common.errors import BadArgument
-from vmcontroller.host.hypervisor.base import VmState
 from vmcontroller.host.hypervisor.snapshots import (
     Snapshot,
     check_new_name,
@@ -15,6 +14,7 @@ from vmcontroller.host.hypervisor.snapshots import (
     depth_first,
     tree,
 )
+from vmcontroller.host.hypervisor.vm_state import VmState
 
 
 def snapshot(name: str, parent: str = "", created_s: float = 0.0, *, now: bool = False) -> Snapshot:

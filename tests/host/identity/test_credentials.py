@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from vmcontroller.host.hypervisor.base import Vm, VmState
+from vmcontroller.host.hypervisor.base import Vm
+from vmcontroller.host.hypervisor.vm_state import VmState
 from vmcontroller.host.identity.credentials import (
     CredentialRecord,
     Credentials,

@@ -17,7 +17,8 @@ from vmcontroller.common.errors import (
 )
 from vmcontroller.host.callers import FILES, OPERATE, READ, Caller
 from vmcontroller.host.directory import Directory
-from vmcontroller.host.hypervisor.base import Vm, VmState
+from vmcontroller.host.hypervisor.base import Vm
+from vmcontroller.host.hypervisor.vm_state import VmState
 from vmcontroller.host.operations.tasks import TaskOperations
 from vmcontroller.host.tasks.copies import follow_copy
 from vmcontroller.host.tasks.tasks import Tasks

@@ -21,10 +21,11 @@ from twisted.trial.unittest import TestCase
 from tests.contract.hypervisor import make_hypervisor_tests
 from tests.contract.hypervisor_fixture import DEADLINE_S, Events, Fixture
 from vmcontroller.common.errors import HypervisorError, HypervisorUnreachable
-from vmcontroller.host.hypervisor.base import AgentAddress, Hypervisor, Vm, VmState
+from vmcontroller.host.hypervisor.base import AgentAddress, Hypervisor, Vm
 from vmcontroller.host.hypervisor.libvirt import domain_view, domain_xml
 from vmcontroller.host.hypervisor.libvirt.backend import LibvirtHypervisor
 from vmcontroller.host.hypervisor.specification import DirectBoot, DiskImage, VmSpec
+from vmcontroller.host.hypervisor.vm_state import VmState
 
 URI = "qemu:///system"
 IMAGES = "/var/lib/libvirt/images"

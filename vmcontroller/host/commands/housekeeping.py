@@ -7,7 +7,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from vmcontroller.common.errors import VMControllerError
 from vmcontroller.host.commands.absences import Absences
 from vmcontroller.host.commands.commands import Commands
-from vmcontroller.host.hypervisor.base import Vm, VmState
+from vmcontroller.host.hypervisor.base import Vm
+from vmcontroller.host.hypervisor.vm_state import VmState
 
 
 class Housekeeping:

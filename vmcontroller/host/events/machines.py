@@ -6,7 +6,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from vmcontroller.host.events.log import Kind
-from vmcontroller.host.hypervisor.base import Vm, VmChanged, VmState
+from vmcontroller.host.hypervisor.base import Vm, VmChanged
+from vmcontroller.host.hypervisor.vm_state import VmState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,35 +11,13 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from vmcontroller.common.credentials import Credential
 from vmcontroller.host.hypervisor.observable import Observable
+from vmcontroller.host.hypervisor.snapshots import Snapshot
 from vmcontroller.host.hypervisor.specification import VmSpec
-
-if TYPE_CHECKING:
-    from vmcontroller.host.hypervisor.snapshots import Snapshot
-
-
-class VmState(enum.StrEnum):
-    """States of a virtual machine, with the names `getState` has answered since seed 001."""
-
-    POWERED_OFF = "PoweredOff"
-    SAVED = "Saved"
-    ABORTED = "Aborted"
-    """Not running because its process died or the guest crashed."""
-    RUNNING = "Running"
-    PAUSED = "Paused"
-    STARTING = "Starting"
-    STOPPING = "Stopping"
-    SAVING = "Saving"
-    RESTORING = "Restoring"
-    UNKNOWN = "Unknown"
-
-    @property
-    def is_off(self) -> bool:
-        """Whether no process runs for the machine."""
-        return self in {VmState.POWERED_OFF, VmState.SAVED, VmState.ABORTED}
+from vmcontroller.host.hypervisor.vm_state import VmState
 
 
 class Capability(enum.StrEnum):

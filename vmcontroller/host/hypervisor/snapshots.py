@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from vmcontroller.common.errors import BadArgument
-from vmcontroller.host.hypervisor.base import VmState
+from vmcontroller.host.hypervisor.vm_state import VmState
 
 MAX_CHARS: Final = 100
 

@@ -24,7 +24,8 @@ from vmcontroller.host.commands.record import Command, StdinState
 from vmcontroller.host.creation import InThread
 from vmcontroller.host.directory import Directory
 from vmcontroller.host.guests import Guest
-from vmcontroller.host.hypervisor.base import Vm, VmState
+from vmcontroller.host.hypervisor.base import Vm
+from vmcontroller.host.hypervisor.vm_state import VmState
 from vmcontroller.host.reach import Reach
 from vmcontroller.host.requests import RunRequest
 

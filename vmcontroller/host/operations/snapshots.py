@@ -25,8 +25,9 @@ from vmcontroller.host.directory import Directory
 from vmcontroller.host.events.events import Events
 from vmcontroller.host.events.log import Kind
 from vmcontroller.host.guests import Guest
-from vmcontroller.host.hypervisor.base import Capability, Hypervisor, Vm, VmState
+from vmcontroller.host.hypervisor.base import Capability, Hypervisor, Vm
 from vmcontroller.host.hypervisor.snapshots import Node, current, depth_first, tree
+from vmcontroller.host.hypervisor.vm_state import VmState
 from vmcontroller.host.reach import Reach
 
 SLEEPS_WITHIN_S: Final = 60.0

@@ -18,7 +18,8 @@ from vmcontroller.host.broker_addresses import BrokerAddresses
 from vmcontroller.host.commands.commands import Commands
 from vmcontroller.host.creation.creation import Creation
 from vmcontroller.host.directory import Directory
-from vmcontroller.host.hypervisor.base import Capability, Hypervisor, Vm, VmChanged, VmState
+from vmcontroller.host.hypervisor.base import Capability, Hypervisor, Vm, VmChanged
+from vmcontroller.host.hypervisor.vm_state import VmState
 from vmcontroller.host.identity.identities import identity_of
 from vmcontroller.host.names import check_new_name
 from vmcontroller.host.reach import Reach

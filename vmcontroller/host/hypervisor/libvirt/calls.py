@@ -17,7 +17,7 @@ import libvirt
 
 from vmcontroller.common.credentials import Credential
 from vmcontroller.common.errors import InvalidState, NoSuchVM, VMExists
-from vmcontroller.host.hypervisor.base import AgentAddress, Vm, VmState
+from vmcontroller.host.hypervisor.base import AgentAddress, Vm
 from vmcontroller.host.hypervisor.libvirt import (
     domain_told,
     domain_view,
@@ -28,6 +28,7 @@ from vmcontroller.host.hypervisor.libvirt import (
 from vmcontroller.host.hypervisor.libvirt.broker_address import broker_for
 from vmcontroller.host.hypervisor.libvirt.drivers import Driver
 from vmcontroller.host.hypervisor.libvirt.states import vm_state
+from vmcontroller.host.hypervisor.vm_state import VmState
 
 OFF = frozenset(state for state in VmState if state.is_off)
 NOT_OFF = frozenset(VmState) - OFF

@@ -7,9 +7,9 @@ from typing import Any
 import libvirt
 
 from vmcontroller.common.errors import Unsupported
-from vmcontroller.host.hypervisor.base import VmState
 from vmcontroller.host.hypervisor.libvirt.calls import Operation
 from vmcontroller.host.hypervisor.libvirt.errors import BACKEND
+from vmcontroller.host.hypervisor.vm_state import VmState
 
 _NO_AGENT = frozenset(
     {

@@ -13,8 +13,8 @@ import re
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass
 
-from vmcontroller.host.hypervisor.base import VmState
 from vmcontroller.host.hypervisor.snapshots import Snapshot
+from vmcontroller.host.hypervisor.vm_state import VmState
 
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
 _MARK = "vmcontroller-snapshot-1 "

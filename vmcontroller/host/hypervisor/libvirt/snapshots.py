@@ -11,12 +11,12 @@ from typing import Any
 import libvirt
 
 from vmcontroller.common.errors import NoSuchSnapshot, SnapshotExists, Unsupported
-from vmcontroller.host.hypervisor.base import VmState
 from vmcontroller.host.hypervisor.libvirt import calls, snapshot_xml
 from vmcontroller.host.hypervisor.libvirt.calls import Operation, find
 from vmcontroller.host.hypervisor.libvirt.drivers import Driver
 from vmcontroller.host.hypervisor.libvirt.errors import BACKEND
 from vmcontroller.host.hypervisor.snapshots import Snapshot
+from vmcontroller.host.hypervisor.vm_state import VmState
 
 TAKEN_IN = frozenset({VmState.POWERED_OFF, VmState.ABORTED, VmState.RUNNING, VmState.PAUSED})
 """Not Saved: the disks are then those of a machine in flight, and its memory is in a file."""

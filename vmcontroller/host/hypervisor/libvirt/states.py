@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import libvirt
 
-from vmcontroller.host.hypervisor.base import VmState
+from vmcontroller.host.hypervisor.vm_state import VmState
 
 _STATES = {
     libvirt.VIR_DOMAIN_NOSTATE: VmState.UNKNOWN,

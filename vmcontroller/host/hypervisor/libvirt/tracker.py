@@ -7,13 +7,14 @@ from dataclasses import dataclass
 
 import libvirt
 
-from vmcontroller.host.hypervisor.base import Vm, VmChanged, VmState
+from vmcontroller.host.hypervisor.base import Vm, VmChanged
 from vmcontroller.host.hypervisor.libvirt.states import (
     event_state,
     is_restore,
     is_rollback,
     is_start_from_file,
 )
+from vmcontroller.host.hypervisor.vm_state import VmState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,20 +24,14 @@ from vmcontroller.common.errors import (
     Unsupported,
 )
 from vmcontroller.common.spawning import StartFailed
-from vmcontroller.host.hypervisor.base import (
-    AgentAddress,
-    Capability,
-    Vm,
-    VmChanged,
-    VmDetails,
-    VmState,
-)
+from vmcontroller.host.hypervisor.base import AgentAddress, Capability, Vm, VmChanged, VmDetails
 from vmcontroller.host.hypervisor.local import console, processes, snapshots, store
 from vmcontroller.host.hypervisor.local.keeping import Keeping
 from vmcontroller.host.hypervisor.local.machine import Machine
 from vmcontroller.host.hypervisor.local.observation import Observation
 from vmcontroller.host.hypervisor.needs import check_supported
 from vmcontroller.host.hypervisor.specification import VmSpec
+from vmcontroller.host.hypervisor.vm_state import VmState
 
 
 class LocalHypervisor(Observation, Keeping):

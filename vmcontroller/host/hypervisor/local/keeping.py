@@ -13,10 +13,11 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Final
 
 from vmcontroller.common.errors import Unsupported
-from vmcontroller.host.hypervisor.base import VmChanged, VmState
+from vmcontroller.host.hypervisor.base import VmChanged
 from vmcontroller.host.hypervisor.local import processes, snapshots, store
 from vmcontroller.host.hypervisor.local.machine import Machine
 from vmcontroller.host.hypervisor.snapshots import Snapshot, check_new_name
+from vmcontroller.host.hypervisor.vm_state import VmState
 
 _STEADY: Final = (VmState.POWERED_OFF, VmState.ABORTED, VmState.RUNNING, VmState.PAUSED)
 

@@ -10,8 +10,9 @@ from twisted.internet.defer import Deferred, DeferredLock
 
 from vmcontroller.common.errors import InvalidState
 from vmcontroller.common.process import Child, ExitWatch
-from vmcontroller.host.hypervisor.base import Vm, VmState
+from vmcontroller.host.hypervisor.base import Vm
 from vmcontroller.host.hypervisor.local.store import AgentProcess, LocalVm
+from vmcontroller.host.hypervisor.vm_state import VmState
 
 
 class Machine:

@@ -23,9 +23,9 @@ from typing import Any, Final
 from uuid import uuid4
 
 from vmcontroller.common.errors import HypervisorError, NoSuchSnapshot, SnapshotExists
-from vmcontroller.host.hypervisor.base import VmState
 from vmcontroller.host.hypervisor.local.store import LocalVm
 from vmcontroller.host.hypervisor.snapshots import Snapshot
+from vmcontroller.host.hypervisor.vm_state import VmState
 
 PARTS: Final = ("root", "state")
 _FICLONE: Final = 0x40049409
