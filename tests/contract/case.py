@@ -25,14 +25,15 @@ class ContractCase(TestCase):
     async def setUp(self) -> None:
         self.prefix = f"vmcontroller-contract-{secrets.token_hex(4)}"
         self.fixture = type(self).make_fixture(self)
-        self.addCleanup(self.fixture.cleanup)
         self.events = Events(reactor)
         self.made: list[str] = []
         self.opened: list[Hypervisor] = []
+        self.addCleanup(self.fixture.cleanup)
+        self.addCleanup(self.leave_nothing)  # before that: trial tears down after its cleanups
         self.hypervisor = await self.open_one(self.events)
         self.before = set(await self.hypervisor.list_vms())
 
-    async def tearDown(self) -> None:
+    async def leave_nothing(self) -> None:
         survivor = self.fixture.hypervisor()
         await self.close_all()
         await survivor.open(lambda _: None)
