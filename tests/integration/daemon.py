@@ -14,6 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 DEADLINE_S = 60
 """For anything that must happen, however slow the machine is."""
 
@@ -120,7 +122,16 @@ class Daemon:
                     self.api.removeVM(vm)
             self.terminate()
         self._hang_up()
+        self._kill_agents()
         shutil.rmtree(self.dir, ignore_errors=True)
+
+    def _kill_agents(self) -> None:
+        """End agents of `local` VMs that a daemon which was killed could not power off."""
+        place = f"{self.dir}/"
+        for process in psutil.process_iter(["cmdline"]):
+            if any(word.startswith(place) for word in process.info["cmdline"] or ()):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
 
     def created(self) -> list[str]:
         """Return the VMs that tests have made with this daemon: others' have disks elsewhere."""
