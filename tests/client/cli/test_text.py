@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from vmcontroller.client.cli import statuses, text
+from vmcontroller.client.cli.info_command import last_value
 from vmcontroller.client.errors import BY_NAME, CopyFailed, Fault, TransferFailed, Unreachable
 
 
@@ -13,6 +14,17 @@ class TextTests(SynchronousTestCase):
     def test_nothing_but_text(self, given_text):
         """Whatever a guest calls itself, a terminal gets printable letters."""
         self.assertTrue(text.shown(given_text).isprintable())
+
+    def test_figures(self):
+        """Programs get every digit of a large one, people a size."""
+        for value, scale, unit, plain, pretty in (
+            (41_666_560, 1, "B", "41666560", "39.7 MiB"),
+            (4074, 100, "%", "40.74", "40.74 %"),
+            (1_234_567, 1, "", "1234567", "1234567"),
+        ):
+            cell = last_value({"values": [0, value], "scale": scale, "unit": unit})
+            self.assertEqual((cell.plain, cell.pretty), (plain, pretty))
+        self.assertEqual(last_value({"values": [], "scale": 1, "unit": ""}).plain, "")
 
     def test_escapes(self):
         """What was there can still be seen."""

@@ -33,7 +33,7 @@ def info_command(session: Session, vm: str) -> None:
     guest: dict[str, Any] = dict(client.get_guest(vm))
     none: list[Figure] = []
     figures = _if_possible(lambda: client.get_stats(vm), none)
-    facts = [*_made(made), *_guest(guest), *((one["name"], _last(one)) for one in figures)]
+    facts = [*_made(made), *_guest(guest), *((one["name"], last_value(one)) for one in figures)]
     session.facts(facts, {"vm": made, "guest": guest, "figures": figures})
 
 
@@ -82,12 +82,14 @@ def _guest(guest: dict[str, Any]) -> Facts:
     return [(name, value) for name, value in facts if value]
 
 
-def _last(figure: Any) -> Cell:
+def last_value(figure: Any) -> Cell:
+    """Return the newest value of a figure: all its digits for programs, and for people."""
     if not figure["values"]:
         return Cell("", "")
     value = figure["values"][-1] / (figure["scale"] or 1)
+    digits = f"{value:.15g}"
     unit = str(figure["unit"])
     number, slash, per = unit.partition("/")
     if number in _BYTES:
-        return Cell(f"{value:g}", human_size(value * _BYTES[number]) + slash + per)
-    return Cell(f"{value:g}", f"{value:g} {unit}".strip())
+        return Cell(digits, human_size(value * _BYTES[number]) + slash + per)
+    return Cell(digits, f"{digits} {unit}".strip())
