@@ -145,8 +145,9 @@ class ClientTests(DoorCase):
         client = self.client(user="alice", password="alice's password", reason="a test of reasons")
         client.create_vm("vmctest-f-why", "")
         client.remove_vm("vmctest-f-why")
-        log = (self.daemon.dir / "state" / "audit.log").read_text()
-        [line] = [each for each in log.splitlines() if "createVM" in each]
+        log = self.daemon.dir / "state" / "audit.log"
+        until(lambda: "removeVM" in log.read_text(), "it is written down")
+        [line] = [each for each in log.read_text().splitlines() if "createVM" in each]
         for word in ("alice", "vmctest-f-why", "a test of reasons"):
             self.assertIn(word, line)
 

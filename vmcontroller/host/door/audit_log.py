@@ -6,6 +6,7 @@ for each batch, so that whoever rotates it need not tell us.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections import deque
@@ -13,7 +14,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
@@ -25,6 +26,8 @@ from vmcontroller.host.xmlrpc.gate import Peer
 
 WAITING_MOST: Final = 100_000
 """Lines that wait for a disk that can't be written to; more are lost, and counted."""
+GATHER_S: Final = 0.1
+"""A line waits so long for others: the thread that writes would be in the way of its call."""
 RETRY_S: Final = 5.0
 REFUSALS_AT_ONCE: Final = 20
 REFUSALS_EVERY_S: Final = 1.0
@@ -49,6 +52,7 @@ class AuditLog:
         self._lost = 0
         self._busy = False
         self._writing: Deferred[None] | None = None
+        self._rest: Deferred[None] = succeed(None)
         """The last writing, which may have ended."""
         self._under_way: dict[_Call, None] = {}
         self._refusals: dict[str, _Tally] = {}
@@ -106,6 +110,7 @@ class AuditLog:
         for call in tuple(self._under_way):
             call.ends(UNFINISHED)
         self._closed = True
+        self._rest.cancel()
         if self._busy and self._writing is not None:
             await self._writing
         while self._lines and await self._write_some():
@@ -124,11 +129,12 @@ class AuditLog:
 
     async def _write(self) -> None:
         try:
-            while self._lines:
-                if not await self._write_some():
-                    if self._closed:
-                        break
-                    await pause(self._clock, RETRY_S)
+            wait_s = GATHER_S
+            while self._lines and not self._closed:
+                self._rest = pause(self._clock, wait_s)
+                with contextlib.suppress(CancelledError):  # the log is closed
+                    await self._rest
+                wait_s = GATHER_S if await self._write_some() else RETRY_S
         finally:
             self._busy = False
 

@@ -114,6 +114,7 @@ COMMAND_METHODS: Final = (
     Method(
         name="waitCmdOnAll",
         role=EXEC,
+        changes=False,
         target=lambda door, arg: door.operations.wait_cmd_on_all(arg["batchId"], arg["timeout"]),
         parameters=(
             Parameter(
@@ -133,6 +134,7 @@ COMMAND_METHODS: Final = (
     Method(
         name="waitCmd",
         role=EXEC,
+        changes=False,
         target=lambda door, arg: door.operations.wait_cmd(arg["cmdId"], arg["timeout"]),
         parameters=(
             CMD_ID,
@@ -147,6 +149,7 @@ COMMAND_METHODS: Final = (
     Method(
         name="listCmds",
         role=EXEC,
+        changes=False,
         target=lambda door, arg: door.operations.list_cmds(arg["vm"]),
         parameters=(
             Parameter(
@@ -165,6 +168,7 @@ COMMAND_METHODS: Final = (
     Method(
         name="listFinishedCmds",
         role=EXEC,
+        changes=False,
         target=lambda door, _: door.operations.list_finished_cmds(),
         returns="struct",
         answer="Id → details, as `getCmdDetails`.",
@@ -174,6 +178,7 @@ COMMAND_METHODS: Final = (
     Method(
         name="getCmdResults",
         role=EXEC,
+        changes=False,
         target=lambda door, arg: door.operations.get_cmd_results(arg["cmdId"]),
         parameters=(CMD_ID,),
         returns="struct",
@@ -185,6 +190,7 @@ COMMAND_METHODS: Final = (
     Method(
         name="getCmdDetails",
         role=EXEC,
+        changes=False,
         target=lambda door, arg: door.operations.get_cmd_details(arg["cmdId"]),
         parameters=(CMD_ID,),
         returns="struct",
@@ -205,6 +211,7 @@ COMMAND_METHODS: Final = (
     Method(
         name="getCmdOutput",
         role=EXEC,
+        changes=False,
         target=lambda door, arg: door.operations.get_cmd_output(
             arg["cmdId"], arg["stream"], arg["offset"], arg["length"], arg["timeout"]
         ),

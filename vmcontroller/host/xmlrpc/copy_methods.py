@@ -125,6 +125,7 @@ COPY_METHODS: Final = (
     Method(
         name="listTransfers",
         role=FILES,
+        changes=False,
         target=lambda door, arg: door.operations.list_transfers(arg["vm"]),
         parameters=(
             Parameter(
@@ -142,6 +143,7 @@ COPY_METHODS: Final = (
     Method(
         name="getTransfer",
         role=FILES,
+        changes=False,
         target=lambda door, arg: door.operations.get_transfer(arg["transferId"]),
         parameters=(_TRANSFER_ID,),
         returns="struct",

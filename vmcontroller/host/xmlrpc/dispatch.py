@@ -10,7 +10,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from vmcontroller.common.errors import AccessDenied
-from vmcontroller.host.callers import READ, Caller
+from vmcontroller.host.callers import Caller
 from vmcontroller.host.xmlrpc.audit import OK, Audit, Audited, plain_arguments, result_of
 from vmcontroller.host.xmlrpc.faults import expected_fault, internal_fault
 from vmcontroller.host.xmlrpc.introspection import lookup
@@ -80,7 +80,7 @@ class CallersDoor:
     async def call(self, name: str, params: Sequence[object]) -> object:
         """Call a method by its wire name; see Dispatcher.call."""
         method = lookup(self, name)
-        audited = None if method.role == READ else self._audited(method, params)
+        audited = self._audited(method, params) if method.is_audited else None
         try:
             self.caller.must(method.role, method.name)
             answer = await method.target(self, method.bind(params))

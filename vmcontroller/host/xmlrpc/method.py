@@ -8,7 +8,7 @@ from typing import Any, Final, Protocol
 from xmlrpc.client import Fault
 
 from vmcontroller.common.errors import BadArgument
-from vmcontroller.host.callers import Caller
+from vmcontroller.host.callers import READ, Caller
 from vmcontroller.host.xmlrpc.kinds import Kind
 from vmcontroller.host.xmlrpc.operations_protocol import Operations
 
@@ -82,8 +82,15 @@ class Method:
     """In Python, where `host` is an `xmlrpc.client.ServerProxy`."""
     parameters: tuple[Parameter, ...] = ()
     aliases: tuple[str, ...] = field(default=())
+    changes: bool | None = None
+    """Whether a call may change something, and so is audited. None: if it needs more than read."""
     only_waits: bool = False
     """Nothing is lost when the call is cancelled because its client has gone."""
+
+    @property
+    def is_audited(self) -> bool:
+        """Whether each call is written down, not only those that were denied."""
+        return self.role != READ if self.changes is None else self.changes
 
     @property
     def usage(self) -> str:

@@ -126,6 +126,7 @@ TASK_METHODS: Final = (
     Method(
         name="cancelTask",
         role=READ,
+        changes=True,
         target=lambda door, arg: door.operations.cancel_task(arg["id"], door.caller),
         parameters=(_ID,),
         returns="boolean",
