@@ -58,7 +58,14 @@ class AuditTests(DoorScene):
         body = dumps(("vmctest-A none", "mysql", ["-psecret"], {"T": "secret"}), "runCmd").encode()
         self.post(body, reason)
         self.post(dumps((forged,), "start").encode().replace(b"\x1b", b"?"))
-        lines = until(lambda: [x for x in self.daemon.lines() if x.get("method") == "start"], "it")
+        lines = until(
+            lambda: [
+                line
+                for line in self.daemon.lines()
+                if line.get("method") == "start" and "removeVM" in line["arguments"]["vm"]
+            ],
+            "the last of them is written down",
+        )
         self.assertEqual(lines[-1]["who"], "boss")
         self.assertNotIn("\n", lines[-1]["arguments"]["vm"])
         runs = [line for line in self.daemon.lines() if line.get("method") == "runCmd"]
