@@ -27,8 +27,8 @@ SCRIPT = (
     'tail -c +"$1" octets | head -c "$3" >&2; exit 7'
 )
 UNREACHED = (OSError, http.client.HTTPException, ExpatError)
-"""What a call ends with when the daemon is killed: it may have been done or not. The last is half an
-answer, which xmlrpc.client takes for a whole one."""
+"""What a call ends with when the daemon is killed: it may have been done or not. The last is half
+an answer, which xmlrpc.client takes for a whole one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
