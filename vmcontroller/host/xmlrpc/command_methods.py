@@ -10,10 +10,18 @@ from vmcontroller.common.words.commands import STREAMS
 from vmcontroller.host.callers import EXEC
 from vmcontroller.host.requests import RunRequest, run_request
 from vmcontroller.host.xmlrpc.command_kinds import SignalName, Vms
-from vmcontroller.host.xmlrpc.kinds import Choice, Content, Seconds, Text, Whole
+from vmcontroller.host.xmlrpc.kinds import Choice, Content, Seconds, Text
 from vmcontroller.host.xmlrpc.literals import Arguments, Environment, OldPath
 from vmcontroller.host.xmlrpc.method import Door, Method, Parameter
-from vmcontroller.host.xmlrpc.parameters import CMD_ID, PAGE_MAX_BYTES, RUN_OPTIONS, VM, WAIT_MAX_S
+from vmcontroller.host.xmlrpc.parameters import (
+    CMD_ID,
+    OFFSET,
+    PAGE_MAX_BYTES,
+    RUN_OPTIONS,
+    VM,
+    WAIT_MAX_S,
+    length_of,
+)
 
 STDIN_MAX_BYTES: Final = 8 * 2**20
 """In one call of sendCmdStdin."""
@@ -218,18 +226,8 @@ COMMAND_METHODS: Final = (
         parameters=(
             CMD_ID,
             Parameter(name="stream", kind=Choice(choices=STREAMS), doc="Which of its streams."),
-            Parameter(
-                name="offset",
-                kind=Whole(least=0, most=2**53),
-                default=0,
-                doc="The first byte wanted; beyond 32 bits a double.",
-            ),
-            Parameter(
-                name="length",
-                kind=Whole(least=1, most=PAGE_MAX_BYTES, unit="bytes"),
-                default=65536,
-                doc="How many bytes at most.",
-            ),
+            OFFSET,
+            length_of(PAGE_MAX_BYTES),
             Parameter(
                 name="timeout",
                 kind=Seconds(least_s=0, most_s=WAIT_MAX_S),

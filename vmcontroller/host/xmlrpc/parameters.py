@@ -33,6 +33,12 @@ CMD_ID: Final = Parameter(
     kind=Text(max_chars=100, empty=False),
     doc="The id that `runCmd` (or `runCmdOnAll`) answered.",
 )
+OFFSET: Final = Parameter(
+    name="offset",
+    kind=Whole(least=0, most=2**53),
+    default=0,
+    doc="The first byte wanted; beyond 32 bits a double.",
+)
 GUI_MODE: Final = Parameter(
     name="guiMode",
     kind=Flag(),
@@ -118,3 +124,13 @@ RUN_OPTIONS: Final = Options(
         replace(_OUTPUT_LIMIT, key="output_limit", doc="The earlier name of `outputLimit`."),
     ),
 )
+
+
+def length_of(most_bytes: int) -> Parameter:
+    """Return the parameter that says how much of a stream is wanted in one answer."""
+    return Parameter(
+        name="length",
+        kind=Whole(least=1, most=most_bytes, unit="bytes"),
+        default=65536,
+        doc="How many bytes at most.",
+    )

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from vmcontroller.host.callers import OPERATE, READ
-from vmcontroller.host.xmlrpc.kinds import Whole
 from vmcontroller.host.xmlrpc.method import Method, Parameter
-from vmcontroller.host.xmlrpc.parameters import VM
+from vmcontroller.host.xmlrpc.parameters import OFFSET, VM, length_of
 
 PIECE_MAX_BYTES: Final = 2**20
 
@@ -45,18 +44,8 @@ SCREEN_METHODS: Final = (
         ),
         parameters=(
             VM,
-            Parameter(
-                name="offset",
-                kind=Whole(least=0, most=2**53),
-                default=0,
-                doc="The first byte wanted; beyond 32 bits a double.",
-            ),
-            Parameter(
-                name="length",
-                kind=Whole(least=1, most=PIECE_MAX_BYTES, unit="bytes"),
-                default=65536,
-                doc="How many bytes at most.",
-            ),
+            OFFSET,
+            length_of(PIECE_MAX_BYTES),
         ),
         returns="struct",
         answer="A struct: `data` (base64), `offset` of its first byte, `next` (the offset to ask "
