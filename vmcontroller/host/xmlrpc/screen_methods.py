@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from vmcontroller.host.callers import OPERATE, READ
-from vmcontroller.host.xmlrpc.method import Method, Parameter
+from vmcontroller.host.xmlrpc.method import Method
 from vmcontroller.host.xmlrpc.parameters import OFFSET, VM, length_of
 
 PIECE_MAX_BYTES: Final = 2**20
