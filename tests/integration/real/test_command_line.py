@@ -217,15 +217,15 @@ class RealTests(SynchronousTestCase):
 
     def test_snapshots(self) -> None:
         """The tree is drawn; a restored VM is what it was, and its agent answers again."""
-        self.shell("echo before >/root/state; sync")
+        self.shell("echo before >/etc/state; sync")
         self.vmc.good("snapshot", "take", VM, "base", "-d", "with a file")
-        self.shell("echo after >/root/state; sync")
+        self.shell("echo after >/etc/state; sync")
         self.vmc.good("snapshot", "take", VM, "later")
         shown = self.vmc.terminal("snapshot", "list", VM, "--no-color").end()[1].decode()
         self.assertTrue(re.search(r"\r\nbase .*with a file *\r\n└─ later ", shown), shown)
         self.vmc.good("snapshot", "restore", VM, "base")
         self.vmc.good("wait", VM)
-        self.assertEqual(self.shell("cat /root/state"), b"before\n")
+        self.assertEqual(self.shell("cat /etc/state"), b"before\n")
         for name in ("later", "base"):
             self.vmc.good("snapshot", "delete", VM, name)
 

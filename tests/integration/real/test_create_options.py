@@ -136,7 +136,7 @@ class CloneTests(OptionsCase):
         one = self.create("one")
         two = self.create("two", diskSize=3000)
         self.up(one, two)
-        self.sh(one, "echo one >/root/mine; sync")
+        self.sh(one, "echo one >/etc/mine; sync")
         self.assertEqual(self.sh(two, "ls /root"), "")
         self.assertEqual(self.sh(two, "cat /sys/block/vda/size"), str(3000 * MIB // 512))
         self.assertNotEqual(

@@ -93,16 +93,16 @@ class RealSnapshotTests(SynchronousTestCase):
 
     def test_live_snapshot(self) -> None:
         """What is changed after it is as before when it is restored; the guest ran all along."""
-        boot = self.sh("echo before > /root/file; sync; cat /proc/sys/kernel/random/boot_id")
+        boot = self.sh("echo before > /etc/file; sync; cat /proc/sys/kernel/random/boot_id")
         since = self.now()
         self.assertIs(self.api.takeSnapshot(VM, "live", "all <well> & 虚拟机\n"), True)
         self.assertEqual(self.api.getState(VM), "Running")
-        self.sh("echo after > /root/file; echo new > /root/new; sync")
+        self.sh("echo after > /etc/file; echo new > /etc/new; sync")
         self.assertIs(self.api.restoreSnapshot(VM, "live"), True)
         self.assertEqual(self.api.getState(VM), "Running")
         self.assertEqual(self.api.ping(VM, DEADLINE_S), f"PONG from {VM}")
-        self.assertEqual(self.sh("cat /root/file; ls /root/new 2>&1 || true").split()[0], "before")
-        self.assertIn("No such file", self.sh("ls /root/new 2>&1 || true"))
+        self.assertEqual(self.sh("cat /etc/file; ls /etc/new 2>&1 || true").split()[0], "before")
+        self.assertIn("No such file", self.sh("ls /etc/new 2>&1 || true"))
         self.assertEqual(self.sh("cat /proc/sys/kernel/random/boot_id"), boot)
         kinds = [(event["kind"], event["detail"].get("name")) for event in self.events(since)]
         self.assertIn(("snapshot-taken", "live"), kinds)
@@ -152,7 +152,7 @@ class RealSnapshotTests(SynchronousTestCase):
 
     def test_offline_snapshots_and_tree(self) -> None:
         """A machine that is off has them, too; branches, and what stays of them."""
-        self.sh("echo one > /root/file; sync")
+        self.sh("echo one > /etc/file; sync")
         self.api.powerOff(VM)
         self.api.takeSnapshot(VM, "a")
         self.api.saveSnapshot(VM, "b c", "as the clients of old say it")
@@ -166,7 +166,7 @@ class RealSnapshotTests(SynchronousTestCase):
         self.assertEqual(root["state"], "PoweredOff")
         self.api.start(VM)
         self.api.ping(VM, DEADLINE_S)
-        self.sh("echo two > /root/file; sync")
+        self.sh("echo two > /etc/file; sync")
         self.api.restoreSnapshot(VM)
         self.assertEqual(self.api.getState(VM), "PoweredOff")
         self.api.deleteSnapshot(VM, "a")
@@ -174,7 +174,7 @@ class RealSnapshotTests(SynchronousTestCase):
         self.assertEqual(self.api.getVM(VM)["snapshots"], 2)
         self.api.start(VM)
         self.api.ping(VM, DEADLINE_S)
-        self.assertEqual(self.sh("cat /root/file"), "one\n")
+        self.assertEqual(self.sh("cat /etc/file"), "one\n")
 
     def test_save_and_start(self) -> None:
         """A command goes on where it was when its machine was saved, and its result arrives."""
@@ -310,12 +310,12 @@ class RealSnapshotTests(SynchronousTestCase):
         return name
 
     def goes_back(self, name: str) -> None:
-        write = ["-c", "echo $0 > /root/file; sync"]
+        write = ["-c", "echo $0 > /etc/file; sync"]
         for text, then in (("before", self.api.takeSnapshot), ("after", self.api.restoreSnapshot)):
             self.assertEqual(self.daemon.run(name, "sh", *write, text)["exitCodeOrSignal"], 0)
             then(name, "live")
         self.api.ping(name, DEADLINE_S)
-        self.assertEqual(self.daemon.run(name, "cat", "/root/file")["out"], "before\n")
+        self.assertEqual(self.daemon.run(name, "cat", "/etc/file")["out"], "before\n")
 
     def test_clone_with_a_seed(self) -> None:
         """An overlay holds snapshots; the discs beside it need not."""
@@ -329,7 +329,7 @@ class RealSnapshotTests(SynchronousTestCase):
         self.api.saveState(name)
         self.api.start(name)
         self.api.ping(name, DEADLINE_S)
-        self.assertEqual(self.daemon.run(name, "cat", "/root/file")["out"], "before\n")
+        self.assertEqual(self.daemon.run(name, "cat", "/etc/file")["out"], "before\n")
 
     def test_others_do_not_wait(self) -> None:
         """While a snapshot is taken and restored, other calls are answered at once."""

@@ -138,7 +138,7 @@ class RealStatsTests(SynchronousTestCase):
         source.write_bytes(os.urandom(size))
         received, written = self.newest("net.nic0.rx_bytes"), self.newest("disk.vda.write_bytes")
         try:
-            self.api.cpFileToVM(VM, str(source), "/root/big")
+            self.api.cpFileToVM(VM, str(source), "/etc/big")
             self.daemon.run(VM, "sync")
             for name, before in (
                 ("net.nic0.rx_bytes", received),
@@ -150,7 +150,7 @@ class RealStatsTests(SynchronousTestCase):
                 )
         finally:
             source.unlink()
-            self.daemon.run(VM, "rm", "-f", "/root/big")
+            self.daemon.run(VM, "rm", "-f", "/etc/big")
 
     def test_balloon_of_others(self) -> None:
         """The balloon of a VM that others made, and that nobody counts, is counted from now on."""
